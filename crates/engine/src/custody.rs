@@ -1,0 +1,157 @@
+//! The bytes in custody of one segment: an arena and the list of operations
+//! whose bytes stand in it.
+
+use crate::segment::SegmentResult;
+use crate::sys;
+
+/// Bytes of one segment's arena: the bound of custody before a flush.
+pub(crate) const ARENA: usize = 256 * 1024;
+/// Operations in one segment before a flush.
+pub(crate) const OPS: usize = 256;
+
+/// One deferred operation: a run of bytes for one stream.
+#[derive(Clone, Copy)]
+pub(crate) struct Held {
+    pub fd: i32,
+    pub off: u32,
+    pub len: u32,
+    /// The program passed `MSG_MORE`.
+    pub more: bool,
+    /// Place in an explicit segment's results; `u32::MAX` for none.
+    pub result: u32,
+}
+
+/// What the segment's lock protects.
+pub(crate) struct Custody {
+    arena: *mut u8,
+    pub used: usize,
+    ops: *mut Held,
+    pub n: usize,
+    /// How many streams the operations belong to.
+    pub streams: usize,
+    /// Of the operations of an explicit segment.
+    pub results: Vec<SegmentResult>,
+}
+
+// SAFETY: the two mappings belong to this value alone.
+unsafe impl Send for Custody {}
+
+impl Custody {
+    pub fn new() -> rustix::io::Result<Self> {
+        let arena = sys::map_private(ARENA)?.cast();
+        let ops = sys::map_private(OPS * size_of::<Held>())?.cast();
+        Ok(Custody {
+            arena,
+            used: 0,
+            ops,
+            n: 0,
+            streams: 0,
+            results: Vec::new(),
+        })
+    }
+
+    /// Whether one more operation of `len` bytes fits.
+    #[inline]
+    pub fn fits(&self, len: usize) -> bool {
+        self.n < OPS && self.used + len <= ARENA
+    }
+
+    /// The free part of the arena, to be filled before [`Custody::push`].
+    #[inline]
+    pub fn room(&mut self) -> &mut [u8] {
+        // SAFETY: used <= ARENA, the mapping is zero-filled at first and
+        // borrowed mutably through self.
+        unsafe { std::slice::from_raw_parts_mut(self.arena.add(self.used), ARENA - self.used) }
+    }
+
+    /// Records an operation whose bytes were just put into [`Custody::room`].
+    #[inline]
+    pub fn push(&mut self, mut op: Held) {
+        debug_assert!(self.fits(op.len as usize));
+        op.off = self.used as u32;
+        // SAFETY: n < OPS (fits), inside the mapping of OPS entries.
+        unsafe { self.ops.add(self.n).write(op) };
+        self.n += 1;
+        self.used += op.len as usize;
+    }
+
+    /// The operations, oldest first.
+    #[inline]
+    pub fn ops(&self) -> &[Held] {
+        // SAFETY: the first n entries were written by push.
+        unsafe { std::slice::from_raw_parts(self.ops, self.n) }
+    }
+
+    /// Bytes of an operation.
+    #[inline]
+    pub fn bytes(&self, op: &Held) -> &[u8] {
+        // SAFETY: push put off..off+len inside the arena.
+        unsafe { std::slice::from_raw_parts(self.arena.add(op.off as usize), op.len as usize) }
+    }
+
+    /// Drops the first `n` bytes, all of one stream: they were sent.
+    pub fn skip_front(&mut self, mut n: usize) {
+        for i in 0..self.n {
+            // SAFETY: i < n entries that push wrote.
+            let op = unsafe { &mut *self.ops.add(i) };
+            let cut = n.min(op.len as usize);
+            op.off += cut as u32;
+            op.len -= cut as u32;
+            n -= cut;
+        }
+    }
+
+    /// All bytes, where they are of one stream and stand in one piece (other
+    /// streams' operations may have been removed from between them).
+    #[inline]
+    pub fn one_piece(&self) -> Option<&[u8]> {
+        let (first, rest) = self.ops().split_first()?;
+        let mut end = first.off + first.len;
+        for op in rest {
+            if op.off != end || op.fd != first.fd {
+                return None;
+            }
+            end += op.len;
+        }
+        let len = (end - first.off) as usize;
+        // SAFETY: push put first.off..end inside the arena.
+        Some(unsafe { std::slice::from_raw_parts(self.arena.add(first.off as usize), len) })
+    }
+
+    /// Forgets everything.
+    #[inline]
+    pub fn clear(&mut self) {
+        self.used = 0;
+        self.n = 0;
+        self.streams = 0;
+    }
+
+    /// Forgets the operations of `fd`. The arena's room comes back with the
+    /// last operation.
+    pub fn remove(&mut self, fd: i32) {
+        let mut kept = 0;
+        for i in 0..self.n {
+            let op = self.ops()[i];
+            if op.fd != fd {
+                // SAFETY: kept <= i < n.
+                unsafe { self.ops.add(kept).write(op) };
+                kept += 1;
+            }
+        }
+        self.n = kept;
+        self.streams -= 1;
+        if kept == 0 {
+            self.clear();
+        }
+    }
+}
+
+impl Drop for Custody {
+    fn drop(&mut self) {
+        // SAFETY: both mappings were made in new and end with this value.
+        unsafe {
+            sys::unmap(self.arena.cast(), ARENA);
+            sys::unmap(self.ops.cast(), OPS * size_of::<Held>());
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! The engine itself: its parts, the segments of its threads, and the flush
+//! that hands custody to the kernel.
+
+use crate::backend::{Backend, Direct, F_MORE, Op, OpCode};
+use crate::custody::{Custody, Held, OPS};
+use crate::lock::Lock;
+use crate::residue::Residues;
+use crate::rules::Rule;
+use crate::segment::Segment;
+use crate::settings::{Policy, Settings};
+use crate::slot::{Slot, Slots, bits, owner_of};
+use crate::sweeper::Sweeper;
+use crate::sys;
+use esca_abi::stats::{self, Counter};
+use libc::{EAGAIN, ENOBUFS, ENOMEM, iovec};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
+
+/// Threads that can have a segment; others go straight through.
+pub(crate) const THREADS: usize = 4096;
+/// Streams that one flush hands to the backend at a time.
+const TABLE: usize = 64;
+
+/// What is to be done with an interposed call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answered: return this.
+    Ret(isize),
+    /// Answered: return -1 with this errno.
+    Err(i32),
+    /// Make the plain call.
+    Pass,
+    /// Make the plain call; bytes just went out with `MSG_MORE` before it.
+    PassHeld,
+}
+
+/// Why custody is handed to the kernel.
+pub type Cause = Counter;
+
+/// Custody, streams, rules and backend of one process.
+pub struct Engine {
+    pub(crate) policy: Policy,
+    pub(crate) settings: Settings,
+    pub(crate) slots: Slots,
+    pub(crate) table: &'static stats::Table,
+    pub(crate) backend: Box<dyn Backend>,
+    pub(crate) segments: Box<[AtomicPtr<Segment>]>,
+    pub(crate) segments_len: AtomicU32,
+    pub(crate) registry: Lock<()>,
+    pub(crate) residues: Residues,
+    pub(crate) sweeper: Sweeper,
+    /// No promises any more: the process is ending, or cannot have a sweeper.
+    pub(crate) retired: AtomicBool,
+    /// Hang-ups of edge-triggered streams are being watched.
+    pub(crate) watch_hangups: AtomicBool,
+    /// Highest descriptor whose slot was used.
+    pub(crate) top: AtomicI32,
+}
+
+impl Engine {
+    /// An engine for descriptors below `descriptors`, that counts in `table`.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new(
+        settings: Settings,
+        descriptors: usize,
+        table: &'static stats::Table,
+    ) -> rustix::io::Result<Self> {
+        table.policy.store(settings.policy as u32, Relaxed);
+        table.rules.store(settings.rules.bits(), Relaxed);
+        table.backend.store(settings.backend as u32, Relaxed);
+        Ok(Engine {
+            policy: settings.policy,
+            settings,
+            slots: Slots::new(descriptors)?,
+            table,
+            backend: Box::new(Direct),
+            segments: (0..THREADS).map(|_| AtomicPtr::default()).collect(),
+            segments_len: AtomicU32::new(0),
+            registry: Lock::new(()),
+            residues: Residues::new(),
+            sweeper: Sweeper::new(),
+            retired: AtomicBool::new(false),
+            watch_hangups: AtomicBool::new(false),
+            top: AtomicI32::new(-1),
+        })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Whether `rule` is on.
+    #[inline]
+    pub(crate) fn rule(&self, rule: Rule) -> bool {
+        self.settings.rules.has(rule)
+    }
+
+    /// Gives the calling thread a segment, or `None` when there are too many
+    /// threads or no memory: such a thread goes straight through.
+    pub fn enter_thread(&self) -> Option<&Segment> {
+        let _g = self.registry.lock();
+        for seg in self.segments() {
+            if !seg.taken.swap(true, Acquire) {
+                seg.serial.set(seg.serial.get() + 1);
+                return Some(seg);
+            }
+        }
+        let id = self.segments_len.load(Relaxed);
+        let place = self.segments.get(id as usize)?;
+        // Not from the allocator: a signal handler may be what got us here.
+        let seg: *mut Segment = sys::map_private(size_of::<Segment>()).ok()?.cast();
+        let fresh = Segment::new(id as u16, self.table.claim()).ok()?;
+        // SAFETY: a fresh, page-aligned mapping of the right size.
+        unsafe { seg.write(fresh) };
+        place.store(seg, Release);
+        self.segments_len.store(id + 1, Release);
+        // SAFETY: segments are never unmapped before the engine ends.
+        Some(unsafe { &*seg })
+    }
+
+    /// Takes the segment back from a thread that ends.
+    pub fn leave_thread(&self, seg: &Segment) {
+        self.flush(seg, seg.stats, Counter::FlushLife);
+        seg.explicit.set(false);
+        seg.taken.store(false, Release);
+    }
+
+    /// Every segment there has been.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.segments[..self.segments_len.load(Acquire) as usize]
+            .iter()
+            // SAFETY: places below segments_len hold segments that live as
+            // long as the engine.
+            .map(|p| unsafe { &*p.load(Acquire) })
+    }
+
+    /// Whether the segment's thread keeps all streams until the end.
+    #[inline]
+    pub(crate) fn batching(&self, seg: &Segment) -> bool {
+        self.policy == Policy::Batch || seg.explicit.get()
+    }
+
+    /// Hands all custody of `seg` to the kernel. `stats` is the caller's.
+    #[inline]
+    pub fn flush(&self, seg: &Segment, stats: &stats::Slot, cause: Cause) {
+        if seg.pending.load(Acquire) != 0 {
+            self.flush_all(seg, stats, cause, false);
+        }
+    }
+
+    pub(crate) fn flush_all(&self, seg: &Segment, stats: &stats::Slot, cause: Cause, more: bool) {
+        let mut c = seg.custody.lock();
+        self.flush_locked(seg, &mut c, stats, cause, more);
+    }
+
+    pub(crate) fn flush_locked(
+        &self,
+        seg: &Segment,
+        c: &mut Custody,
+        stats: &stats::Slot,
+        cause: Cause,
+        more: bool,
+    ) {
+        if c.n == 0 {
+            return;
+        }
+        stats.add(cause, 1);
+        stats.max(Counter::PeakBytes, c.used as u64);
+        let one = if c.streams == 1 { c.one_piece() } else { None };
+        if let Some(bytes) = one {
+            // A plain send: cheaper than a gathered one.
+            let fd = c.ops()[0].fd;
+            let mut op = Op {
+                opcode: OpCode::Send as u32,
+                flags: self.more_flag(fd, c.ops(), more),
+                fd,
+                ptr: bytes.as_ptr() as u64,
+                len: bytes.len() as u64,
+                ..Op::nop()
+            };
+            // SAFETY: the bytes stand in the arena, locked.
+            let entries = unsafe { self.backend.run(std::slice::from_mut(&mut op)) };
+            count_entries(stats, entries);
+            let all = [piece(bytes)];
+            self.settle_outcome(c, &op, &all, stats);
+        } else {
+            self.flush_table(c, stats, None, more);
+        }
+        c.clear();
+        seg.pending.store(0, Release);
+    }
+
+    /// Hands over the custody of one stream, or of all, as a table with one
+    /// gathered send for each stream, in the order of their first operations.
+    fn flush_table(&self, c: &mut Custody, stats: &stats::Slot, only: Option<i32>, more: bool) {
+        let mut iov = [const { piece(&[]) }; OPS];
+        let mut table = [const { Op::nop() }; TABLE];
+        let mut done = [false; OPS];
+        let mut start = 0;
+        while start < c.n {
+            let (mut v, mut t) = (0, 0);
+            while start < c.n && t < TABLE {
+                let fd = c.ops()[start].fd;
+                if done[start] || only.is_some_and(|o| o != fd) {
+                    start += 1;
+                    continue;
+                }
+                let first = v;
+                let mut last = start;
+                for i in start..c.n {
+                    if c.ops()[i].fd == fd {
+                        iov[v] = piece(c.bytes(&c.ops()[i]));
+                        v += 1;
+                        done[i] = true;
+                        last = i;
+                    }
+                }
+                table[t] = Op {
+                    opcode: OpCode::SendMsg as u32,
+                    flags: self.more_flag(fd, &c.ops()[last..=last], more),
+                    fd,
+                    ptr: iov[first..].as_ptr() as u64,
+                    len: (v - first) as u64,
+                    ..Op::nop()
+                };
+                t += 1;
+                start += 1;
+            }
+            // SAFETY: the pieces stand in the arena, which is locked, and the
+            // iovecs on this stack.
+            let entries = unsafe { self.backend.run(&mut table[..t]) };
+            count_entries(stats, entries);
+            let mut from = 0;
+            for op in &table[..t] {
+                let pieces = &iov[from..from + op.len as usize];
+                from += op.len as usize;
+                self.settle_outcome(c, op, pieces, stats);
+            }
+        }
+    }
+
+    fn more_flag(&self, fd: i32, ops: &[Held], more: bool) -> u32 {
+        let corked = || {
+            self.slots
+                .get(fd)
+                .is_some_and(|s| s.state() & bits::CORK_VIRTUAL != 0)
+        };
+        if more || ops.last().is_some_and(|o| o.more) || corked() {
+            F_MORE
+        } else {
+            0
+        }
+    }
+
+    /// Hands over the custody of one stream of `seg`.
+    pub(crate) fn flush_stream(&self, seg: &Segment, fd: i32, stats: &stats::Slot, cause: Cause) {
+        let mut c = seg.custody.lock();
+        let mine = c.ops().iter().filter(|o| o.fd == fd).count();
+        if mine == 0 {
+            return;
+        }
+        if mine == c.n {
+            self.flush_locked(seg, &mut c, stats, cause, false);
+            return;
+        }
+        stats.add(cause, 1);
+        self.flush_table(&mut c, stats, Some(fd), false);
+        c.remove(fd);
+        seg.pending.store(c.n as u32, Release);
+    }
+
+    /// What came of handing a stream's bytes over: the stream gives up its
+    /// owner, and what the kernel did not take is kept or reported.
+    fn settle_outcome(&self, c: &mut Custody, op: &Op, pieces: &[iovec], stats: &stats::Slot) {
+        let Some(slot) = self.slots.get(op.fd) else {
+            return;
+        };
+        let total: usize = pieces.iter().map(|p| p.iov_len).sum();
+        let (taken, error) = match op.result {
+            n if n >= 0 => (n as usize, 0),
+            e => (0, -e as i32),
+        };
+        self.fill_results(c, op.fd, taken, error);
+        let mut on = 0;
+        let mut off = bits::OWNER | bits::HELD_BACK;
+        if taken == total {
+            if op.flags & F_MORE != 0 {
+                on = bits::HELD_BACK;
+            }
+        } else if matches!(error, 0 | EAGAIN | ENOBUFS | ENOMEM) {
+            stats.add(Counter::Short, 1);
+            stats.add(Counter::ResidueBytes, (total - taken) as u64);
+            match self.residues.keep(op.fd, pieces, taken, total) {
+                Ok(id) => {
+                    slot.residue.store(id, Relaxed);
+                    on = bits::RESIDUE | bits::FULL;
+                    self.sweeper.kick(self);
+                }
+                // No memory or descriptor to keep them with: wait for the
+                // peer rather than lose a byte.
+                Err(()) => crate::residue::send_blocking(op.fd, pieces, taken),
+            }
+        } else if error == libc::ENOTSOCK {
+            // The number was given a file behind our back.
+            crate::residue::write_blocking(op.fd, pieces);
+            off |= bits::KIND;
+            on = bits::PASS;
+        } else {
+            stats.add(Counter::AsyncErrors, 1);
+            slot.error.store(error, Relaxed);
+            on = bits::ERROR;
+        }
+        slot.change(off, on);
+    }
+
+    /// Gives each operation of an explicit segment its share of what the
+    /// kernel took of its stream.
+    fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
+        if c.results.is_empty() {
+            return;
+        }
+        let mut left = taken as i64;
+        for i in 0..c.n {
+            let op = c.ops()[i];
+            if op.fd != fd || op.result == u32::MAX {
+                continue;
+            }
+            let got = left.min(i64::from(op.len));
+            left -= got;
+            let e = if error == 0 { EAGAIN } else { error };
+            if let Some(r) = c.results.get_mut(op.result as usize) {
+                r.result = if got == 0 { -i64::from(e) } else { got };
+            }
+        }
+    }
+
+    /// Makes sure that nothing of `fd` is in custody anywhere.
+    #[inline]
+    pub(crate) fn settle(&self, slot: &Slot, fd: i32, stats: &stats::Slot, cause: Cause) {
+        if let Some(id) = owner_of(slot.state()) {
+            self.settle_owner(id, fd, stats, cause);
+        }
+    }
+
+    #[cold]
+    fn settle_owner(&self, id: u16, fd: i32, stats: &stats::Slot, cause: Cause) {
+        if let Some(seg) = self.segments().nth(id as usize) {
+            self.flush_stream(seg, fd, stats, cause);
+        }
+    }
+
+    /// Called before something that another process could observe: all that
+    /// this thread has in custody goes first.
+    #[inline]
+    pub fn effect(&self, seg: &Segment) {
+        if seg.pending.load(Acquire) != 0 {
+            self.flush(seg, seg.stats, Counter::FlushEffect);
+        }
+        seg.predictor.ended();
+    }
+
+    /// Hands over the custody of every thread.
+    pub fn flush_everything(&self, stats: &stats::Slot, cause: Cause) {
+        for seg in self.segments() {
+            self.flush(seg, stats, cause);
+        }
+    }
+
+    /// Before a call that is not understood: as [`Engine::effect`].
+    pub fn flush_everything_of(&self, seg: &Segment) {
+        seg.stats.add(Counter::CallOther, 1);
+        seg.stats.add(Counter::Made, 1);
+        self.effect(seg);
+    }
+
+    /// Whether any thread holds bytes of `fd`.
+    #[must_use]
+    pub fn in_custody(&self, fd: i32) -> bool {
+        self.slots
+            .get(fd)
+            .is_some_and(|s| s.state() & (bits::OWNER | bits::RESIDUE) != 0)
+    }
+
+    /// A thread without a segment is about to use `fd`: custody of other
+    /// threads goes first.
+    pub fn settle_for_stranger(&self, fd: i32) {
+        if let Some(slot) = self.slots.get(fd) {
+            self.settle(
+                slot,
+                fd,
+                &self.table.slots[stats::SLOTS - 1],
+                Counter::FlushCall,
+            );
+        }
+    }
+
+    /// The process ends inside a signal handler that interrupted the library:
+    /// what can be handed over is.
+    pub fn last_chance(&self) {
+        self.retired.store(true, SeqCst);
+        let stats = &self.table.slots[stats::SLOTS - 1];
+        for seg in self.segments() {
+            if let Some(mut c) = seg.custody.try_lock() {
+                self.flush_locked(seg, &mut c, stats, Counter::FlushLife, false);
+            }
+        }
+    }
+
+    /// Raises the mark below which slots may be in use.
+    #[inline]
+    pub(crate) fn used(&self, fd: i32) {
+        if fd > self.top.load(Relaxed) {
+            self.top.fetch_max(fd, Relaxed);
+        }
+    }
+}
+
+/// Counts kernel entries made for operations that were counted as saved when
+/// they were deferred.
+fn count_entries(stats: &stats::Slot, entries: u32) {
+    stats.add(Counter::Made, u64::from(entries));
+    stats.add(Counter::Saved, u64::from(entries).wrapping_neg());
+}
+
+/// An iovec for `bytes`; only read through, despite the type.
+pub(crate) const fn piece(bytes: &[u8]) -> iovec {
+    iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.flush_everything(&stats::Slot::new(), Counter::FlushLife);
+        self.sweeper.stop();
+        for p in &self.segments {
+            let seg = p.load(Acquire);
+            if !seg.is_null() {
+                // SAFETY: mapped and written in enter_thread; the engine ends,
+                // so no reference is left.
+                unsafe {
+                    seg.drop_in_place();
+                    sys::unmap(seg.cast(), size_of::<Segment>());
+                }
+            }
+        }
+    }
+}

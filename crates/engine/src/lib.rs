@@ -1,0 +1,32 @@
+//! ESCA's engine: it takes bytes into custody, rewrites neighbouring
+//! operations by rules, and hands them to the kernel through a backend.
+//!
+//! No interposition and no globals live here: the preload library asks an
+//! [`Engine`] what to do with each call, and tests ask one in-process. The
+//! map from the contract to this code is `docs/semantics.md`.
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![warn(missing_docs)]
+
+pub mod backend;
+mod classify;
+mod custody;
+mod descriptors;
+mod engine;
+mod life;
+mod lock;
+mod options;
+mod predict;
+mod reads;
+mod residue;
+pub mod rules;
+pub mod segment;
+pub mod settings;
+pub mod slot;
+mod sweeper;
+mod sys;
+mod waits;
+mod writes;
+
+pub use engine::{Cause, Engine, Verdict};
+pub use segment::{OpKind, Segment, SegmentResult};
+pub use writes::{Bytes, WriteCall};

@@ -1,0 +1,174 @@
+//! The life of the process and of explicit segments: fork, exec, exit.
+
+use crate::engine::Engine;
+use crate::segment::{OpKind, Segment, SegmentResult};
+use esca_abi::stats::{self, Counter};
+use std::sync::atomic::Ordering::*;
+
+/// How long the process that outlives an exit waits without progress.
+const PATIENCE_MS: i64 = 60_000;
+
+impl Engine {
+    /// Before fork: everything goes to the kernel, and all locks are held so
+    /// that the child gets them in a known state.
+    pub fn before_fork(&self, stats: &stats::Slot) {
+        self.registry.hold();
+        for seg in self.segments() {
+            let mut c = seg.custody.lock();
+            self.flush_locked(seg, &mut c, stats, Counter::FlushLife, false);
+            std::mem::forget(c);
+        }
+        self.residues.hold();
+        // Last: a flush may start the sweeper while it holds custody.
+        self.sweeper.hold();
+    }
+
+    /// After fork, in the parent.
+    ///
+    /// # Safety
+    /// This thread called [`Engine::before_fork`].
+    pub unsafe fn after_fork_parent(&self) {
+        // SAFETY: held by before_fork in this thread.
+        unsafe {
+            self.sweeper.release();
+            self.residues.release();
+            for seg in self.segments() {
+                seg.custody.release();
+            }
+            self.registry.release();
+        }
+    }
+
+    /// After fork, in the child: only this thread, `mine`, exists.
+    ///
+    /// # Safety
+    /// This is the only thread, and its process called
+    /// [`Engine::before_fork`] (or nothing was in custody).
+    pub unsafe fn after_fork_child(&self, mine: Option<&Segment>) {
+        // SAFETY: one thread (caller).
+        unsafe { self.registry.reset() };
+        for seg in self.segments() {
+            // SAFETY: as above.
+            unsafe { seg.custody.reset() };
+            let own = mine.is_some_and(|m| std::ptr::eq(m, seg));
+            if !own {
+                seg.taken.store(false, Release);
+                seg.explicit.set(false);
+            }
+        }
+        self.sweeper.forked();
+        self.residues.forked();
+        self.table.processes.fetch_add(1, Relaxed);
+    }
+
+    /// Before exec: everything to the kernel. What a full socket does not
+    /// take is waited for, because the new program could write behind it.
+    pub fn before_exec(&self, stats: &stats::Slot) {
+        self.flush_everything(stats, Counter::FlushLife);
+        if self.residues.count() > 0 {
+            self.residues.drain_to_end(PATIENCE_MS);
+        }
+    }
+
+    /// Before the process ends: everything to the kernel, and no promises
+    /// any more. What a full socket does not take is delivered by a small
+    /// process that stays behind, as the kernel would deliver its own buffer.
+    pub fn before_exit(&self, stats: &stats::Slot) {
+        self.retired.store(true, SeqCst);
+        self.flush_everything(stats, Counter::FlushLife);
+        if self.residues.count() > 0 && self.residues.enlarge_and_drain() {
+            self.stay_behind();
+        }
+    }
+
+    #[cold]
+    fn stay_behind(&self) {
+        // SAFETY: a bare fork by system call: no handlers of the program run.
+        // The child makes system calls only.
+        self.residues.hold();
+        let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
+        // SAFETY: held just now; the child has a copy of the lock and is its
+        // only thread.
+        unsafe { self.residues.release() };
+        if pid != 0 {
+            if pid < 0 {
+                self.residues.drain_to_end(PATIENCE_MS);
+            }
+            return;
+        }
+        // Only the sockets stay open: the peers of everything else must see
+        // it end now.
+        let mut keep = [-1; 512];
+        let mut n = 0;
+        self.residues.private_descriptors(|fd| {
+            if let Some(k) = keep.get_mut(n) {
+                *k = fd;
+                n += 1;
+            }
+        });
+        if let Some(k) = self.residues.epoll().filter(|_| n < keep.len()) {
+            keep[n] = k;
+            n += 1;
+        }
+        let kept = &mut keep[..n];
+        kept.sort_unstable();
+        let mut from = 0;
+        for &fd in kept.iter().filter(|fd| **fd >= 0) {
+            close_between(from, fd - 1);
+            from = fd + 1;
+        }
+        close_between(from, i32::MAX);
+        self.residues.drain_to_end(PATIENCE_MS);
+        // SAFETY: ends this process, nothing else.
+        unsafe { libc::syscall(libc::SYS_exit_group, 0) };
+    }
+
+    /// Begins an explicit segment; false if one is open.
+    pub fn begin(&self, seg: &Segment, hint: usize) -> bool {
+        if seg.explicit.get() {
+            return false;
+        }
+        self.flush(seg, seg.stats, Counter::FlushExplicit);
+        let mut c = seg.custody.lock();
+        c.results.clear();
+        c.results.reserve(hint.min(1 << 16));
+        drop(c);
+        seg.explicit.set(true);
+        true
+    }
+
+    /// Ends the explicit segment; gives how many operations it had, or `None`
+    /// if none is open.
+    pub fn end(&self, seg: &Segment) -> Option<usize> {
+        if !seg.explicit.get() {
+            return None;
+        }
+        self.flush(seg, seg.stats, Counter::FlushExplicit);
+        seg.explicit.set(false);
+        Some(seg.custody.lock().results.len())
+    }
+
+    /// Copies the results of the last explicit segment; gives how many there
+    /// are.
+    pub fn results(&self, seg: &Segment, mut each: impl FnMut(usize, &SegmentResult)) -> usize {
+        let c = seg.custody.lock();
+        for (i, r) in c.results.iter().enumerate() {
+            each(i, r);
+        }
+        c.results.len()
+    }
+
+    /// Notes a shutdown of an explicit segment.
+    pub fn after_shutdown(&self, seg: &Segment, fd: i32, result: i64) {
+        if seg.explicit.get() {
+            self.record(seg, &mut seg.custody.lock(), fd, OpKind::Shutdown, result);
+        }
+    }
+}
+
+fn close_between(first: i32, last: i32) {
+    if first <= last {
+        // SAFETY: closes descriptors of a process that uses none of them.
+        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
+    }
+}

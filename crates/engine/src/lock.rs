@@ -1,0 +1,138 @@
+//! A small futex lock: no allocation, no poisoning, no library calls that
+//! could be interposed, and the same after fork.
+
+use rustix::thread::futex;
+use std::cell::UnsafeCell;
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU32, Ordering::*};
+
+const FREE: u32 = 0;
+const HELD: u32 = 1;
+const WAITED: u32 = 2;
+
+/// A value behind a futex.
+pub struct Lock<T> {
+    word: AtomicU32,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: the value is reached only while the word is held, by one thread.
+unsafe impl<T: Send> Sync for Lock<T> {}
+// SAFETY: moving the lock moves the value.
+unsafe impl<T: Send> Send for Lock<T> {}
+
+/// Unlocks when dropped.
+pub struct Guard<'a, T>(&'a Lock<T>);
+
+impl<T> Lock<T> {
+    /// An open lock.
+    pub const fn new(value: T) -> Self {
+        Lock {
+            word: AtomicU32::new(FREE),
+            value: UnsafeCell::new(value),
+        }
+    }
+
+    /// Waits for the lock.
+    #[inline]
+    pub fn lock(&self) -> Guard<'_, T> {
+        if self
+            .word
+            .compare_exchange(FREE, HELD, Acquire, Relaxed)
+            .is_err()
+        {
+            self.wait();
+        }
+        Guard(self)
+    }
+
+    /// Takes the lock if it is free.
+    pub fn try_lock(&self) -> Option<Guard<'_, T>> {
+        self.word
+            .compare_exchange(FREE, HELD, Acquire, Relaxed)
+            .ok()
+            .map(|_| Guard(self))
+    }
+
+    #[cold]
+    fn wait(&self) {
+        while self.word.swap(WAITED, Acquire) != FREE {
+            // An error (EAGAIN, EINTR) means: look again.
+            let _ = futex::wait(&self.word, futex::Flags::PRIVATE, WAITED, None);
+        }
+    }
+
+    /// Opens the lock whoever held it.
+    ///
+    /// # Safety
+    /// Only in a process of one thread (a forked child), where the holder
+    /// does not exist any more or is the caller.
+    pub unsafe fn reset(&self) {
+        self.word.store(FREE, Release);
+    }
+
+    /// Holds the lock without a guard, until [`Lock::reset`] or
+    /// [`Lock::release`].
+    pub fn hold(&self) {
+        std::mem::forget(self.lock());
+    }
+
+    /// Opens a lock that [`Lock::hold`] took.
+    ///
+    /// # Safety
+    /// The calling thread holds it through `hold`.
+    pub unsafe fn release(&self) {
+        drop(Guard(self));
+    }
+}
+
+impl<T> Drop for Guard<'_, T> {
+    #[inline]
+    fn drop(&mut self) {
+        // SeqCst: a deferral publishes its bytes here and then looks whether
+        // the sweeper sleeps (see sweeper.rs).
+        if self.0.word.swap(FREE, SeqCst) == WAITED {
+            let _ = futex::wake(&self.0.word, futex::Flags::PRIVATE, 1);
+        }
+    }
+}
+
+impl<T> Deref for Guard<'_, T> {
+    type Target = T;
+    #[inline]
+    fn deref(&self) -> &T {
+        // SAFETY: a guard exists only while this thread holds the word.
+        unsafe { &*self.0.value.get() }
+    }
+}
+
+impl<T> DerefMut for Guard<'_, T> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: as in deref, and the guard is borrowed mutably.
+        unsafe { &mut *self.0.value.get() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+
+    #[test]
+    fn excludes() {
+        let l = Arc::new(Lock::new(0u64));
+        let hands: Vec<_> = (0..4)
+            .map(|_| {
+                let l = l.clone();
+                std::thread::spawn(move || (0..20_000).for_each(|_| *l.lock() += 1))
+            })
+            .collect();
+        hands.into_iter().for_each(|h| h.join().unwrap());
+        assert_eq!(*l.lock(), 80_000);
+        let held = l.lock();
+        assert!(l.try_lock().is_none());
+        drop(held);
+        assert!(l.try_lock().is_some());
+    }
+}

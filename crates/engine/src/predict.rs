@@ -1,0 +1,89 @@
+//! Whether a small write is worth keeping: does something usually follow on
+//! the same stream before the segment ends?
+//!
+//! A server that answers with one write has nothing to merge, and copying its
+//! bytes would be a pure loss (contract 8). The predictor learns from what
+//! the program does, whether or not the write was kept, so it needs no
+//! probing; the forerunner dBatch stopped batching by a similar automaton.
+
+use crate::segment::OpKind;
+use std::cell::Cell;
+
+/// At least this to keep a write: about one merge in thirty writes.
+const KEEP: u8 = 32;
+/// What one merge adds.
+const GAIN: u8 = 32;
+
+/// Per-thread memory of what followed each kind of call.
+pub(crate) struct Predictor {
+    score: [Cell<u8>; 5],
+    last: Cell<i32>,
+    kind: Cell<u8>,
+}
+
+impl Predictor {
+    pub const fn new() -> Self {
+        Predictor {
+            score: [const { Cell::new(0) }; 5],
+            last: Cell::new(-1),
+            kind: Cell::new(0),
+        }
+    }
+
+    /// Notes that the program sent on `fd` by a call of `kind`.
+    #[inline]
+    pub fn sent(&self, fd: i32, kind: OpKind) {
+        let last = self.last.replace(fd);
+        let k = self.kind.replace(kind as u8);
+        self.learn(last, k, last == fd);
+    }
+
+    /// Notes that what was sent last cannot be merged with anything more.
+    #[inline]
+    pub fn ended(&self) {
+        let last = self.last.replace(-1);
+        self.learn(last, self.kind.get(), false);
+    }
+
+    #[inline]
+    fn learn(&self, last: i32, kind: u8, merged: bool) {
+        let Some(cell) = self.score.get(kind as usize).filter(|_| last >= 0) else {
+            return;
+        };
+        let s = cell.get();
+        cell.set(if merged {
+            s.saturating_add(GAIN)
+        } else {
+            s.saturating_sub(1)
+        });
+    }
+
+    /// Whether a call of `kind` is worth keeping.
+    #[inline]
+    pub fn keep(&self, kind: OpKind) -> bool {
+        self.score
+            .get(kind as usize)
+            .is_some_and(|s| s.get() >= KEEP)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn learns_both_ways() {
+        let p = Predictor::new();
+        assert!(!p.keep(OpKind::Writev));
+        p.sent(5, OpKind::Writev);
+        p.sent(5, OpKind::Sendfile);
+        assert!(p.keep(OpKind::Writev) && !p.keep(OpKind::Write));
+        p.ended();
+        for _ in 0..64 {
+            p.sent(5, OpKind::Writev);
+            p.sent(6, OpKind::Writev);
+            p.ended();
+        }
+        assert!(!p.keep(OpKind::Writev));
+    }
+}

@@ -1,0 +1,514 @@
+//! What the kernel did not take of bytes that were promised: kept, and
+//! drained as the socket becomes writable (contract 3).
+//!
+//! Each residue has a private duplicate of its socket in a high descriptor
+//! range, so that it outlives a close by the program, and stands in memory
+//! that a forked child shares, so that the child knows how far it got.
+//! Residues are rare (the kernel's buffer must be full), so one lock for all
+//! of them is enough. The sweeper drains them (sweeper.rs); a write on the
+//! stream drains inline first.
+
+use crate::backend::{Backend, Direct, Op, OpCode};
+use crate::lock::Lock;
+use crate::sys;
+use libc::iovec;
+use rustix::event::{PollFd, PollFlags, epoll, poll};
+use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
+
+/// Bytes of residue in the process above which nothing more is promised.
+pub(crate) const BOUND: usize = 16 << 20;
+
+/// One residue: this header and its bytes fill one shared mapping.
+#[repr(C)]
+struct Residue {
+    next: *mut Residue,
+    id: u32,
+    /// The process that drains.
+    pid: i32,
+    /// The private duplicate; -1 in a child, which only watches.
+    private: i32,
+    /// The program's descriptor, while it is open; else -1.
+    fd: i32,
+    /// `how` of a shutdown that waits for the bytes; -1 for none.
+    shutdown: i32,
+    len: usize,
+    map: usize,
+    /// Bytes handed over; shared with children. Equal to `len` when done.
+    done: AtomicUsize,
+    /// What ended it early: an errno.
+    error: AtomicI32,
+}
+
+const HEAD: usize = size_of::<Residue>();
+
+/// All residues of a process.
+pub(crate) struct Residues {
+    list: Lock<List>,
+    bytes: AtomicUsize,
+    count: AtomicU32,
+    /// The epoll set of the private duplicates; -1 while there is none.
+    epoll: AtomicI32,
+}
+
+struct List {
+    head: *mut Residue,
+    next_id: u32,
+}
+
+// SAFETY: the list and what it points to are touched only under its lock.
+unsafe impl Send for List {}
+
+/// How a stream's residue stands.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// All was handed over.
+    Done,
+    /// Some is left.
+    Left,
+    /// It failed with this errno.
+    Failed(i32),
+}
+
+/// Data of the wake-up descriptor in the epoll set.
+pub(crate) const WAKE: u64 = u64::MAX;
+
+impl Residue {
+    fn rest(&self) -> &[u8] {
+        let done = self.done.load(Acquire).min(self.len);
+        // SAFETY: the mapping holds len bytes behind the header.
+        unsafe {
+            let base = std::ptr::from_ref(self).cast::<u8>().add(HEAD);
+            std::slice::from_raw_parts(base.add(done), self.len - done)
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        match self.error.load(Acquire) {
+            0 if self.rest().is_empty() => Standing::Done,
+            0 if self.private < 0 && !alive(self.pid) => Standing::Done,
+            0 => Standing::Left,
+            e => Standing::Failed(e),
+        }
+    }
+
+    /// Whether nobody needs it any more. A failed one stays until its stream
+    /// has been told; a child's view stays while its descriptor is open.
+    fn over(&self) -> bool {
+        match self.standing() {
+            Standing::Done => self.shutdown < 0 || self.private < 0,
+            Standing::Failed(_) => self.fd < 0,
+            Standing::Left => self.fd < 0 && self.private < 0,
+        }
+    }
+
+    /// Hands over what the socket takes now.
+    fn drain(&mut self) {
+        while self.private >= 0 && self.standing() == Standing::Left {
+            let rest = self.rest();
+            let mut op = Op {
+                opcode: OpCode::Send as u32,
+                fd: self.private,
+                ptr: rest.as_ptr() as u64,
+                len: rest.len() as u64,
+                ..Op::nop()
+            };
+            // SAFETY: the bytes stand in this mapping.
+            unsafe { Direct.run(std::slice::from_mut(&mut op)) };
+            match -op.result as i32 {
+                libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => return,
+                e if e > 0 => self.error.store(e, Release),
+                n => _ = self.done.fetch_add(-n as usize, Release),
+            }
+        }
+        if self.private >= 0 && self.shutdown >= 0 {
+            let how = match self.shutdown {
+                libc::SHUT_WR => rustix::net::Shutdown::Write,
+                _ => rustix::net::Shutdown::Both,
+            };
+            // An error would be ENOTCONN: the peer is gone.
+            let _ = rustix::net::shutdown(borrow(self.private), how);
+            self.shutdown = -1;
+        }
+    }
+}
+
+/// Whether a process exists (or may: EPERM).
+fn alive(pid: i32) -> bool {
+    rustix::process::Pid::from_raw(pid)
+        .is_some_and(|p| rustix::process::test_kill_process(p) != Err(Errno::SRCH))
+}
+
+/// A number as a descriptor for one call.
+pub(crate) fn borrow(fd: i32) -> BorrowedFd<'static> {
+    // SAFETY: only passed to the kernel, which checks it; never -1 here.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
+/// Where private descriptors start: out of the way of the program's own.
+fn high() -> i32 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let soft = limit.current.unwrap_or(65_536).min(65_536) as i32;
+    soft - soft / 8
+}
+
+fn duplicate(fd: i32) -> rustix::io::Result<OwnedFd> {
+    let fd = borrow(fd);
+    fcntl_dupfd_cloexec(fd, high()).or_else(|_| fcntl_dupfd_cloexec(fd, 3))
+}
+
+/// Moves a descriptor of ours into the high range.
+pub(crate) fn to_high(fd: OwnedFd) -> OwnedFd {
+    fcntl_dupfd_cloexec(&fd, high()).unwrap_or(fd)
+}
+
+impl Residues {
+    pub const fn new() -> Self {
+        Residues {
+            list: Lock::new(List {
+                head: std::ptr::null_mut(),
+                next_id: 1,
+            }),
+            bytes: AtomicUsize::new(0),
+            count: AtomicU32::new(0),
+            epoll: AtomicI32::new(-1),
+        }
+    }
+
+    /// Residues there are.
+    pub fn count(&self) -> u32 {
+        self.count.load(Acquire)
+    }
+
+    /// Whether more promises may be made.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.bytes.load(Relaxed) < BOUND
+    }
+
+    /// The epoll set of sockets that are to become writable, if any.
+    pub fn epoll(&self) -> Option<i32> {
+        Some(self.epoll.load(Acquire)).filter(|e| *e >= 0)
+    }
+
+    /// Keeps the bytes of `pieces` after the first `skip`; gives the number
+    /// to store in the stream's slot. Fails without memory or descriptors.
+    pub fn keep(&self, fd: i32, pieces: &[iovec], skip: usize, total: usize) -> Result<u32, ()> {
+        let len = total - skip;
+        let map = HEAD + len;
+        let mut list = self.list.lock();
+        let set = self.epoll_or_new()?;
+        let private = duplicate(fd).map_err(drop)?;
+        let r: *mut Residue = sys::map_shared(map).map_err(drop)?.cast();
+        let id = list.next_id;
+        list.next_id = id.wrapping_add(1).max(1);
+        // SAFETY: a fresh mapping of HEAD + len bytes; the pieces are valid
+        // (they stand in locked custody).
+        unsafe {
+            let mut to = r.cast::<u8>().add(HEAD);
+            let mut skip = skip;
+            for p in pieces {
+                let s = skip.min(p.iov_len);
+                skip -= s;
+                std::ptr::copy_nonoverlapping(p.iov_base.cast::<u8>().add(s), to, p.iov_len - s);
+                to = to.add(p.iov_len - s);
+            }
+            r.write(Residue {
+                next: list.head,
+                id,
+                pid: rustix::process::getpid().as_raw_nonzero().get(),
+                private: private.as_raw_fd(),
+                fd,
+                shutdown: -1,
+                len,
+                map,
+                done: AtomicUsize::new(0),
+                error: AtomicI32::new(0),
+            });
+        }
+        let watch = epoll::EventFlags::OUT | epoll::EventFlags::ET;
+        let data = epoll::EventData::new_u64(u64::from(id));
+        if epoll::add(borrow(set), &private, data, watch).is_err() {
+            // SAFETY: nothing else knows the mapping yet.
+            unsafe { sys::unmap(r.cast(), map) };
+            return Err(());
+        }
+        let _ = private.into_raw_fd();
+        list.head = r;
+        self.bytes.fetch_add(len, Relaxed);
+        self.count.fetch_add(1, Release);
+        Ok(id)
+    }
+
+    fn epoll_or_new(&self) -> Result<i32, ()> {
+        if let Some(e) = self.epoll() {
+            return Ok(e);
+        }
+        let e = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(drop)?;
+        let e = to_high(e).into_raw_fd();
+        self.epoll.store(e, Release);
+        Ok(e)
+    }
+
+    /// Runs `f` on residue `id`, then lets it go if it is over.
+    fn with<R>(&self, id: u32, f: impl FnOnce(&mut Residue) -> R) -> Option<R> {
+        let mut list = self.list.lock();
+        // SAFETY: list and residues belong to the lock, which is held.
+        unsafe {
+            let mut at: *mut *mut Residue = &raw mut list.head;
+            while !(*at).is_null() && (**at).id != id {
+                at = &raw mut (**at).next;
+            }
+            if (*at).is_null() {
+                return None;
+            }
+            let r = &mut **at;
+            let got = f(r);
+            if r.over() {
+                *at = r.next;
+                self.let_go(r);
+            }
+            Some(got)
+        }
+    }
+
+    fn let_go(&self, r: *mut Residue) {
+        // SAFETY: r was just taken off the list, under the lock; nobody else
+        // has a pointer to it.
+        unsafe {
+            if (*r).private >= 0 {
+                let private = OwnedFd::from_raw_fd((*r).private);
+                // The program's own descriptor keeps the socket, and so the
+                // registration, alive: closing is not enough.
+                if let Some(set) = self.epoll() {
+                    let _ = epoll::delete(borrow(set), &private);
+                }
+            }
+            self.bytes.fetch_sub((*r).len, Relaxed);
+            self.count.fetch_sub(1, Release);
+            sys::unmap(r.cast(), (*r).map);
+        }
+    }
+
+    /// Drains residue `id` and says how it stands. One that is gone is done.
+    pub fn drain(&self, id: u32) -> Standing {
+        self.with(id, |r| {
+            r.drain();
+            r.standing()
+        })
+        .unwrap_or(Standing::Done)
+    }
+
+    /// The program's descriptor of residue `id`, while it is open.
+    pub fn descriptor(&self, id: u32) -> Option<i32> {
+        self.with(id, |r| r.fd).filter(|fd| *fd >= 0)
+    }
+
+    /// Waits until residue `id` is out: for a socket that was made blocking.
+    pub fn drain_blocking(&self, id: u32) -> Standing {
+        loop {
+            let at = self.with(id, |r| {
+                r.drain();
+                (r.standing(), r.private)
+            });
+            match at {
+                Some((Standing::Left, private)) => wait_writable(private),
+                Some((end, _)) => return end,
+                None => return Standing::Done,
+            }
+        }
+    }
+
+    /// The program shuts its socket down: once the bytes are out.
+    pub fn shutdown_later(&self, id: u32, how: i32) {
+        self.with(id, |r| {
+            r.shutdown = how;
+            r.drain();
+        });
+    }
+
+    /// The program closed the descriptor (or asked for the error): the
+    /// residue lives on by itself until it is out.
+    pub fn detach(&self, id: u32) {
+        self.with(id, |r| {
+            r.fd = -1;
+            r.drain();
+        });
+    }
+
+    /// Whether `fd` is one of ours, not the program's.
+    pub fn is_private(&self, fd: i32) -> bool {
+        self.epoll() == Some(fd) || self.count() != 0 && self.any(|r| r.private == fd)
+    }
+
+    fn any(&self, mut f: impl FnMut(&mut Residue) -> bool) -> bool {
+        let list = self.list.lock();
+        let mut at = list.head;
+        let mut found = false;
+        while !at.is_null() {
+            // SAFETY: the list belongs to the lock, which is held.
+            let r = unsafe { &mut *at };
+            found |= f(r);
+            at = r.next;
+        }
+        found
+    }
+
+    /// Tries all, tells `end` of each that is over, and lets those go;
+    /// whether any is left.
+    pub fn drain_all(&self, mut end: impl FnMut(i32, u32, &Standing)) -> bool {
+        let mut list = self.list.lock();
+        let mut left = false;
+        // SAFETY: list and residues belong to the lock, which is held.
+        unsafe {
+            let mut at: *mut *mut Residue = &raw mut list.head;
+            while !(*at).is_null() {
+                let r = &mut **at;
+                r.drain();
+                let now = r.standing();
+                if now != Standing::Left && r.fd >= 0 {
+                    end(r.fd, r.id, &now);
+                    r.fd = -1;
+                }
+                left |= r.private >= 0 && now == Standing::Left;
+                if r.over() {
+                    *at = r.next;
+                    self.let_go(r);
+                } else {
+                    at = &raw mut (**at).next;
+                }
+            }
+        }
+        left
+    }
+
+    /// Before the process ends: makes the sockets' buffers large enough for
+    /// what is left, as far as the system allows; whether any is left.
+    pub fn enlarge_and_drain(&self) -> bool {
+        self.any(|r| {
+            if r.private >= 0 && r.standing() == Standing::Left {
+                let fd = borrow(r.private);
+                let now = rustix::net::sockopt::socket_send_buffer_size(fd).unwrap_or(0);
+                // The kernel doubles the value: this adds at least the rest.
+                let _ = rustix::net::sockopt::set_socket_send_buffer_size(fd, now + r.len);
+                r.drain();
+            }
+            r.private >= 0 && r.standing() == Standing::Left
+        })
+    }
+
+    /// Waits until all are out or `idle_ms` pass without progress.
+    pub fn drain_to_end(&self, idle_ms: i64) {
+        let set = self.epoll();
+        while let (true, Some(set)) = (self.drain_all(|_, _, _| ()), set) {
+            let mut fds = [PollFd::from_borrowed_fd(borrow(set), PollFlags::IN)];
+            let limit = rustix::time::Timespec {
+                tv_sec: idle_ms / 1000,
+                tv_nsec: (idle_ms % 1000) * 1_000_000,
+            };
+            match poll(&mut fds, Some(&limit)) {
+                Ok(0) => return,
+                _ => self.consume_events(set),
+            }
+        }
+    }
+
+    /// Takes the edges of the set, so that a poll of it waits for new ones.
+    fn consume_events(&self, set: i32) {
+        let mut buf = [const { std::mem::MaybeUninit::uninit() }; 64];
+        let zero = rustix::time::Timespec::default();
+        let _ = epoll::wait(borrow(set), &mut buf, Some(&zero));
+    }
+
+    /// In a forked child: the parent drains, the child only watches.
+    pub fn forked(&self) {
+        // SAFETY: the child has one thread, and the parent's fork handler
+        // held the lock.
+        unsafe { self.list.reset() };
+        self.any(|r| {
+            if r.private >= 0 {
+                // SAFETY: the child's copy of the private duplicate is ours.
+                drop(unsafe { OwnedFd::from_raw_fd(r.private) });
+                r.private = -1;
+            }
+            false
+        });
+        let e = self.epoll.swap(-1, SeqCst);
+        if e >= 0 {
+            // SAFETY: as above.
+            drop(unsafe { OwnedFd::from_raw_fd(e) });
+        }
+    }
+
+    /// Keeps the list still over a fork.
+    pub fn hold(&self) {
+        self.list.hold();
+    }
+
+    /// Ends [`Residues::hold`].
+    ///
+    /// # Safety
+    /// The calling thread called `hold`.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.list.release() }
+    }
+
+    /// The private duplicates, for the process that outlives this one.
+    pub fn private_descriptors(&self, mut f: impl FnMut(i32)) {
+        self.any(|r| {
+            f(r.private);
+            false
+        });
+    }
+}
+
+fn wait_writable(fd: i32) {
+    if fd < 0 {
+        // A child waits for its parent's progress.
+        let _ = rustix::thread::nanosleep(&rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        });
+        return;
+    }
+    let mut fds = [PollFd::from_borrowed_fd(borrow(fd), PollFlags::OUT)];
+    let _ = poll(&mut fds, None);
+}
+
+/// Sends all of `pieces` after `skip`, waiting for the peer; an error drops
+/// the rest, as it would in the kernel's buffer.
+pub(crate) fn send_blocking(fd: i32, pieces: &[iovec], mut skip: usize) {
+    for p in pieces {
+        let s = skip.min(p.iov_len);
+        skip -= s;
+        // SAFETY: the pieces stand in locked custody.
+        let bytes = unsafe { std::slice::from_raw_parts(p.iov_base.cast::<u8>(), p.iov_len) };
+        let mut rest = &bytes[s..];
+        while !rest.is_empty() {
+            let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
+            match rustix::net::send(borrow(fd), rest, flags) {
+                Ok(n) => rest = &rest[n..],
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => wait_writable(fd),
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Writes all of `pieces` to something that turned out not to be a socket.
+pub(crate) fn write_blocking(fd: i32, pieces: &[iovec]) {
+    for p in pieces {
+        // SAFETY: the pieces stand in locked custody.
+        let mut rest = unsafe { std::slice::from_raw_parts(p.iov_base.cast::<u8>(), p.iov_len) };
+        while !rest.is_empty() {
+            match rustix::io::write(borrow(fd), rest) {
+                Ok(n) => rest = &rest[n..],
+                Err(Errno::AGAIN) => wait_writable(fd),
+                Err(Errno::INTR) => {}
+                Err(_) => return,
+            }
+        }
+    }
+}

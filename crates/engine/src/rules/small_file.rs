@@ -1,0 +1,48 @@
+//! Rule `small-file`: a small `sendfile` behind bytes in custody is read into
+//! custody, so that header and file are one send.
+//!
+//! Matches: a `sendfile` of at most [`LIMIT`] bytes on a stream that is in
+//! custody. Makes of it: a `pread` (or a `read` for a null offset) into the
+//! arena. Whatever the read cannot do (not seekable, a directory, ...) goes
+//! to the plain call.
+//!
+//! Why no observer can tell: the return value is what the file held at that
+//! moment, the offset advances as sendfile(2) says, the file descriptor may
+//! be closed or reused at once. A page that changes later would, with the
+//! plain call, go out in either state; here it is the state of the call.
+
+use super::{About, Rule};
+use esca_abi::stats::Counter;
+use rustix::io::{pread, read};
+
+/// Name and counter.
+pub const ABOUT: About = About {
+    rule: Rule::SmallFile,
+    name: "small-file",
+    counter: Counter::RuleSmallFile,
+};
+
+/// Largest file part that is copied. Above, a `sendfile` behind `MSG_MORE`
+/// is cheaper: it shares the page cache's pages.
+pub const LIMIT: usize = 16 * 1024;
+
+/// Reads up to `room.len()` bytes for a `sendfile`; `None` means: let the
+/// plain call decide.
+///
+/// # Safety
+/// `offset` is null or valid for reads and writes.
+pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Option<usize> {
+    if in_fd < 0 {
+        return None;
+    }
+    let fd = crate::residue::borrow(in_fd);
+    if offset.is_null() {
+        return read(fd, room).ok();
+    }
+    // SAFETY: not null, so valid (caller).
+    let at = unsafe { offset.read_unaligned() };
+    let n = pread(fd, room, u64::try_from(at).ok()?).ok()?;
+    // SAFETY: as above.
+    unsafe { offset.write_unaligned(at + n as i64) };
+    Some(n)
+}

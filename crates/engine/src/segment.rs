@@ -1,0 +1,111 @@
+//! A segment: what one thread does from one wait's return to the next, and
+//! the custody it builds up meanwhile.
+
+use crate::custody::Custody;
+use crate::lock::Lock;
+use crate::predict::Predictor;
+use esca_abi::stats;
+use std::cell::Cell;
+use std::sync::atomic::{AtomicBool, AtomicU32};
+
+/// What kind of call an operation was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum OpKind {
+    /// write(2)
+    Write = 0,
+    /// writev(2)
+    Writev = 1,
+    /// send(2), sendto(2)
+    Send = 2,
+    /// sendmsg(2)
+    Sendmsg = 3,
+    /// sendfile(2)
+    Sendfile = 4,
+    /// shutdown(2), in results only
+    Shutdown = 5,
+    /// close(2), in results only
+    Close = 6,
+}
+
+/// What the wait before this segment was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WaitKind {
+    /// No wait yet.
+    None,
+    /// epoll_wait and its variants.
+    Epoll,
+    /// poll, select and their variants: always level-triggered.
+    Level,
+}
+
+/// The result of one operation of an explicit segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SegmentResult {
+    /// The descriptor.
+    pub fd: i32,
+    /// What was asked.
+    pub kind: OpKind,
+    /// Bytes the kernel took at the flush, or minus an errno.
+    pub result: i64,
+}
+
+/// One thread's segment. Other threads reach only the parts behind the lock
+/// and the atomics; the cells belong to the thread.
+pub struct Segment {
+    pub(crate) id: u16,
+    /// In use by a live thread.
+    pub(crate) taken: AtomicBool,
+    pub(crate) custody: Lock<Custody>,
+    /// Operations in custody; written under the lock.
+    pub(crate) pending: AtomicU32,
+    /// The sweeper's tick when the first of them came.
+    pub(crate) since: AtomicU32,
+    pub(crate) stats: &'static stats::Slot,
+    /// Counts waits: the segment's number.
+    pub(crate) serial: Cell<u32>,
+    pub(crate) wait: Cell<WaitKind>,
+    /// Streams that may be pending at once in policy batch.
+    pub(crate) round: Cell<u32>,
+    /// The last wait reported at most one descriptor.
+    pub(crate) lone: Cell<bool>,
+    /// The stream of the operations in custody in policy coalesce.
+    pub(crate) current: Cell<i32>,
+    pub(crate) predictor: Predictor,
+    /// Inside batch_start/batch_flush.
+    pub(crate) explicit: Cell<bool>,
+}
+
+// SAFETY: the cells are touched by the owning thread only; the rest is atomic
+// or behind the lock.
+unsafe impl Sync for Segment {}
+// SAFETY: a segment is handed to another thread only after its first thread
+// gave it back (taken, release/acquire).
+unsafe impl Send for Segment {}
+
+impl Segment {
+    pub(crate) fn new(id: u16, stats: &'static stats::Slot) -> rustix::io::Result<Self> {
+        Ok(Segment {
+            id,
+            taken: AtomicBool::new(true),
+            custody: Lock::new(Custody::new()?),
+            pending: AtomicU32::new(0),
+            since: AtomicU32::new(0),
+            stats,
+            serial: Cell::new(1),
+            wait: Cell::new(WaitKind::None),
+            round: Cell::new(4),
+            lone: Cell::new(true),
+            current: Cell::new(-1),
+            predictor: Predictor::new(),
+            explicit: Cell::new(false),
+        })
+    }
+
+    /// The thread's counters.
+    #[inline]
+    #[must_use]
+    pub fn stats(&self) -> &stats::Slot {
+        self.stats
+    }
+}

@@ -1,0 +1,328 @@
+//! The sweeper: one thread that bounds how long bytes stay in custody while
+//! a handler computes (contract 5), and drains residues (contract 3).
+//!
+//! It is started at the first deferral, again after a fork, and sleeps while
+//! the process is idle. A deferral stamps its segment with the sweeper's tick
+//! count, so ages cost no clock. The thread has no signals and touches
+//! nothing of the program.
+
+use crate::engine::Engine;
+use crate::lock::Lock;
+use crate::residue::{Standing, WAKE, borrow};
+use crate::slot::bits;
+use esca_abi::stats::Counter;
+use rustix::event::epoll;
+use rustix::thread::futex;
+use rustix::time::Timespec;
+use std::mem::MaybeUninit;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
+
+/// Length of a tick; custody lasts between one and two.
+const TICK_NS: i64 = 700_000;
+/// Ticks without a deferral after which the sweeper sleeps.
+const IDLE_TICKS: u32 = 150;
+
+const NONE: u32 = 0;
+const AWAKE: u32 = 1;
+const ASLEEP: u32 = 2;
+const STOPPING: u32 = 3;
+
+pub(crate) struct Sweeper {
+    state: AtomicU32,
+    /// Advances while awake.
+    pub tick: AtomicU32,
+    start: Lock<()>,
+    /// Wakes a sweeper that waits for writable sockets; -1 for none.
+    eventfd: AtomicI32,
+    thread: AtomicU32,
+}
+
+impl Sweeper {
+    pub const fn new() -> Self {
+        Sweeper {
+            state: AtomicU32::new(NONE),
+            tick: AtomicU32::new(2),
+            start: Lock::new(()),
+            eventfd: AtomicI32::new(-1),
+            thread: AtomicU32::new(0),
+        }
+    }
+
+    /// Called after something was put into custody: false if there can be no
+    /// sweeper, so nothing may stay there.
+    #[inline]
+    pub fn ensure(&self, engine: &Engine) -> bool {
+        self.state.load(SeqCst) == AWAKE || self.rouse(engine)
+    }
+
+    #[cold]
+    fn rouse(&self, engine: &Engine) -> bool {
+        match self.state.load(SeqCst) {
+            NONE => self.launch(engine),
+            ASLEEP => {
+                self.kick(engine);
+                true
+            }
+            _ => true,
+        }
+    }
+
+    /// Wakes the sweeper to look again, starting it if need be.
+    pub fn kick(&self, engine: &Engine) {
+        if self.state.load(SeqCst) == NONE {
+            self.launch(engine);
+            return;
+        }
+        if self
+            .state
+            .compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst)
+            .is_ok()
+        {
+            let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
+            let e = self.eventfd.load(SeqCst);
+            if e >= 0 {
+                let _ = rustix::io::write(borrow(e), &1u64.to_ne_bytes());
+            }
+        }
+    }
+
+    fn launch(&self, engine: &Engine) -> bool {
+        let _g = self.start.lock();
+        if self.state.load(SeqCst) != NONE {
+            return true;
+        }
+        self.state.store(AWAKE, SeqCst);
+        let ok = spawn(engine);
+        if !ok {
+            self.state.store(NONE, SeqCst);
+        }
+        ok
+    }
+
+    /// Ends the thread and waits for it (engines of tests; a process that
+    /// exits just ends).
+    pub fn stop(&self) {
+        let was = self.state.swap(STOPPING, SeqCst);
+        if was == NONE {
+            return;
+        }
+        let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
+        let e = self.eventfd.load(SeqCst);
+        if e >= 0 {
+            let _ = rustix::io::write(borrow(e), &1u64.to_ne_bytes());
+        }
+        while self.thread.load(SeqCst) != 0 {
+            let _ = futex::wait(&self.thread, futex::Flags::PRIVATE, 1, None);
+        }
+        if e >= 0 {
+            use rustix::fd::FromRawFd;
+            // SAFETY: ours, and the thread is gone.
+            drop(unsafe { rustix::fd::OwnedFd::from_raw_fd(e) });
+        }
+    }
+
+    /// In a forked child there is no sweeper yet.
+    pub fn forked(&self) {
+        self.state.store(NONE, SeqCst);
+        self.thread.store(0, SeqCst);
+        // SAFETY: the child has one thread.
+        unsafe { self.start.reset() };
+        let e = self.eventfd.swap(-1, SeqCst);
+        if e >= 0 {
+            use rustix::fd::FromRawFd;
+            // SAFETY: the child's copy of a descriptor that is ours.
+            drop(unsafe { rustix::fd::OwnedFd::from_raw_fd(e) });
+        }
+    }
+
+    /// Keeps a launch from happening during a fork.
+    pub fn hold(&self) {
+        self.start.hold();
+    }
+
+    /// Ends [`Sweeper::hold`].
+    ///
+    /// # Safety
+    /// The calling thread called `hold`.
+    pub unsafe fn release(&self) {
+        // SAFETY: the caller's promise.
+        unsafe { self.start.release() }
+    }
+
+    /// Whether `fd` is the wake-up descriptor.
+    pub fn is_private(&self, fd: i32) -> bool {
+        self.eventfd.load(Relaxed) == fd
+    }
+}
+
+/// Starts the thread with every signal blocked, so that none of the
+/// program's handlers runs on it.
+fn spawn(engine: &Engine) -> bool {
+    extern "C" fn main(engine: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: the engine outlives its sweeper: it is never freed, or
+        // waits for the thread (stop).
+        let engine = unsafe { &*engine.cast_const().cast::<Engine>() };
+        run(engine);
+        engine.sweeper.thread.store(0, SeqCst);
+        let _ = futex::wake(&engine.sweeper.thread, futex::Flags::PRIVATE, 1);
+        std::ptr::null_mut()
+    }
+    engine.sweeper.thread.store(1, SeqCst);
+    // SAFETY: plain pthread calls on local values that outlive them.
+    let err = unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut old: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut old);
+        let mut attr: libc::pthread_attr_t = std::mem::zeroed();
+        libc::pthread_attr_init(&raw mut attr);
+        libc::pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
+        libc::pthread_attr_setstacksize(&raw mut attr, 256 * 1024);
+        let mut id: libc::pthread_t = std::mem::zeroed();
+        let arg = std::ptr::from_ref(engine).cast_mut().cast();
+        let err = libc::pthread_create(&raw mut id, &raw const attr, main, arg);
+        libc::pthread_attr_destroy(&raw mut attr);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
+        err
+    };
+    if err != 0 {
+        engine.sweeper.thread.store(0, SeqCst);
+    }
+    err == 0
+}
+
+fn run(engine: &Engine) {
+    let _ = rustix::thread::set_name(c"esca-sweeper");
+    let me = &engine.sweeper;
+    let stats = engine.table.claim();
+    let mut idle = 0;
+    while me.state.load(SeqCst) != STOPPING {
+        let asleep = idle > IDLE_TICKS;
+        if asleep {
+            if me
+                .state
+                .compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst)
+                .is_err()
+            {
+                continue;
+            }
+            // A deferral before this point is seen here; one after it sees
+            // ASLEEP (both SeqCst, and a deferral ends with a locked swap).
+            if engine.segments().any(|s| s.custody.lock().n != 0) {
+                let _ = me.state.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
+                idle = 0;
+                continue;
+            }
+        }
+        pause(engine, asleep);
+        if asleep {
+            let _ = me.state.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
+            idle = 0;
+        }
+        let now = me.tick.fetch_add(1, SeqCst) + 1;
+        let mut busy = false;
+        for seg in engine.segments() {
+            // A stamp of the last two ticks means work is going on.
+            busy |= now.wrapping_sub(seg.since.load(Relaxed)) < 3;
+            if seg.pending.load(Acquire) == 0 || now.wrapping_sub(seg.since.load(Relaxed)) < 2 {
+                continue;
+            }
+            if let Some(mut c) = seg.custody.try_lock() {
+                engine.flush_locked(seg, &mut c, stats, Counter::FlushAge, false);
+            }
+            busy = true;
+        }
+        idle = if busy { 0 } else { idle + 1 };
+    }
+}
+
+/// Waits a tick, or until kicked; drains what became writable meanwhile.
+fn pause(engine: &Engine, asleep: bool) {
+    let me = &engine.sweeper;
+    let tick = Timespec {
+        tv_sec: 0,
+        tv_nsec: TICK_NS,
+    };
+    let Some(set) = engine
+        .residues
+        .epoll()
+        .filter(|_| engine.residues.count() > 0)
+    else {
+        let (word, limit) = if asleep {
+            (ASLEEP, None)
+        } else {
+            (AWAKE, Some(&tick))
+        };
+        let _ = futex::wait(&me.state, futex::Flags::PRIVATE, word, limit);
+        return;
+    };
+    if me.eventfd.load(SeqCst) < 0
+        && let Ok(e) = rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
+        )
+    {
+        use rustix::fd::IntoRawFd;
+        let data = epoll::EventData::new_u64(WAKE);
+        let e = crate::residue::to_high(e);
+        let _ = epoll::add(borrow(set), &e, data, epoll::EventFlags::IN);
+        me.eventfd.store(e.into_raw_fd(), SeqCst);
+    }
+    let mut buf = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
+    // While anything is left, look again at times: memory shortage gives no
+    // event.
+    let limit = if asleep {
+        Timespec {
+            tv_sec: 1,
+            tv_nsec: 0,
+        }
+    } else {
+        tick
+    };
+    let Ok((ready, _)) = epoll::wait(borrow(set), &mut buf, Some(&limit)) else {
+        return;
+    };
+    if ready.is_empty() && asleep {
+        engine
+            .residues
+            .drain_all(|fd, id, end| engine.residue_over(fd, id, end));
+    }
+    for ev in ready.iter() {
+        let id = ev.data.u64();
+        if id == WAKE {
+            let mut n = [0; 8];
+            let _ = rustix::io::read(borrow(me.eventfd.load(SeqCst)), &mut n);
+            continue;
+        }
+        let fd = engine.residues.descriptor(id as u32);
+        match engine.residues.drain(id as u32) {
+            Standing::Left => {}
+            end => {
+                if let Some(fd) = fd {
+                    engine.residue_over(fd, id as u32, &end);
+                    engine.residues.detach(id as u32);
+                }
+            }
+        }
+    }
+}
+
+impl Engine {
+    /// A stream's residue is over: the stream may go on, or has an error to
+    /// report.
+    pub(crate) fn residue_over(&self, fd: i32, id: u32, end: &Standing) {
+        let Some(slot) = self.slots.get(fd) else {
+            return;
+        };
+        if slot.state() & bits::RESIDUE == 0 || slot.residue.load(Relaxed) != id {
+            return;
+        }
+        match end {
+            Standing::Failed(e) => {
+                slot.error.store(*e, Relaxed);
+                slot.change(bits::RESIDUE, bits::ERROR);
+            }
+            _ => slot.clear(bits::RESIDUE),
+        }
+    }
+}

@@ -1,0 +1,92 @@
+//! The waits: where a segment ends and the next begins.
+
+use crate::engine::Engine;
+use crate::segment::{Segment, WaitKind};
+use crate::slot::bits;
+use esca_abi::stats::Counter;
+use std::sync::atomic::Ordering::*;
+
+const HANGUPS: u32 = (libc::EPOLLRDHUP | libc::EPOLLHUP | libc::EPOLLERR) as u32;
+
+/// Streams pending at once in policy batch: at least, at most.
+const ROUND: (u32, u32) = (4, 32);
+
+impl Engine {
+    /// Before a wait: everything in custody goes to the kernel.
+    #[inline]
+    pub fn before_wait(&self, seg: &Segment, kind: WaitKind) {
+        seg.stats.add(Counter::CallWait, 1);
+        seg.stats.add(Counter::Made, 1);
+        self.flush(seg, seg.stats, Counter::FlushWait);
+        seg.predictor.ended();
+        seg.current.set(-1);
+        seg.wait.set(kind);
+        seg.serial.set(seg.serial.get().wrapping_add(1));
+    }
+
+    /// After a wait that reported `events` descriptors.
+    ///
+    /// In policy batch a round's first answers shall not wait for its last:
+    /// they go when a quarter of the round is done.
+    #[inline]
+    pub fn after_wait(&self, seg: &Segment, events: u32) {
+        seg.round.set((events / 4).clamp(ROUND.0, ROUND.1));
+        // A lone request gains nothing from being held.
+        seg.lone.set(events < 2);
+    }
+
+    /// After an epoll wait: notes the hang-ups of edge-triggered streams.
+    #[inline]
+    pub fn after_epoll(&self, seg: &Segment, events: &[libc::epoll_event]) {
+        self.after_wait(seg, events.len() as u32);
+        if self.watch_hangups.load(Relaxed) {
+            for e in events.iter().filter(|e| e.events & HANGUPS != 0) {
+                self.hung_up(e.u64);
+            }
+        }
+    }
+
+    #[cold]
+    fn hung_up(&self, data: u64) {
+        for fd in 0..=self.top.load(Relaxed) {
+            if let Some(slot) = self.slots.get(fd)
+                && slot.state() & bits::EPOLL_EDGE != 0
+                && slot.epoll_data.load(Relaxed) == data
+            {
+                slot.set(bits::HANGUP);
+            }
+        }
+    }
+
+    /// After `epoll_ctl(add or modify)` succeeded.
+    pub fn registered(&self, fd: i32, event: libc::epoll_event) {
+        let Some(slot) = self.slots.get(fd) else {
+            return;
+        };
+        self.used(fd);
+        const EDGE: u32 = libc::EPOLLET as u32;
+        const HANGUP: u32 = libc::EPOLLRDHUP as u32;
+        if event.events & EDGE == 0 {
+            slot.set(bits::EPOLL_LEVEL);
+            return;
+        }
+        // Two sets with different data: the later hides the earlier's
+        // hang-ups, so the stream is not watched any more.
+        let data = event.u64;
+        let before = slot.epoll_data.swap(data, Relaxed);
+        let twice = slot.state() & bits::EPOLL_EDGE != 0 && before != data;
+        let watched = self.watch_hangups.load(Acquire) && event.events & HANGUP != 0 && !twice;
+        slot.change(
+            bits::HANGUP_WATCHED,
+            bits::EPOLL_EDGE | if watched { bits::HANGUP_WATCHED } else { 0 },
+        );
+    }
+
+    /// After `epoll_ctl(delete)` succeeded: it may be in another set still,
+    /// so only an edge-triggered stream's watch ends.
+    pub fn unregistered(&self, fd: i32) {
+        if let Some(slot) = self.slots.get(fd) {
+            slot.clear(bits::HANGUP_WATCHED);
+        }
+    }
+}

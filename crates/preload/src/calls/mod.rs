@@ -1,0 +1,11 @@
+//! The interposed functions, by subject. To add one: a few lines in the file
+//! of its subject, in the form of its neighbours.
+
+mod descriptors;
+mod effects;
+pub(crate) mod life;
+mod options;
+mod raw;
+mod reads;
+mod waits;
+mod writes;

@@ -1,0 +1,113 @@
+//! The calls that receive.
+
+use crate::real::{errno, interpose, set_errno};
+use crate::thread::enter;
+use esca_engine::Verdict;
+use libc::{
+    c_int, c_uint, c_void, iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec,
+};
+
+/// Asks the engine about a read of up to `want` bytes (0: a short count means
+/// nothing); `plain` makes the call.
+#[inline]
+fn read_by(fd: c_int, want: usize, flags: c_int, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+    let verdict = match enter() {
+        Some(i) => i.before_read(i.seg, fd, flags),
+        None => return plain(),
+    };
+    if let Verdict::Err(e) = verdict {
+        return set_errno(e) as ssize_t;
+    }
+    let n = plain();
+    let e = errno();
+    let instead = enter().and_then(|i| i.after_read(i.seg, fd, want, flags, n, e));
+    match instead {
+        Some(other) => set_errno(other) as ssize_t,
+        None => {
+            set_errno(e);
+            n
+        }
+    }
+}
+
+/// Bytes a vector has room for.
+///
+/// # Safety
+/// `iov` points to `n` iovecs, as the call requires.
+#[inline]
+unsafe fn room(iov: *const iovec, n: c_int) -> usize {
+    if n <= 0 || iov.is_null() {
+        return 0;
+    }
+    // SAFETY: the caller's promise.
+    let v = unsafe { std::slice::from_raw_parts(iov, n as usize) };
+    v.iter().fold(0, |s, i| s.saturating_add(i.iov_len))
+}
+
+interpose! {
+    fn read(fd: c_int, buf: *mut c_void, n: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, 0, || unsafe { real(fd, buf, n) })
+    }
+
+    fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { read_by(fd, room(iov, n), 0, || real(fd, iov, n)) }
+    }
+
+    fn recv(fd: c_int, buf: *mut c_void, n: size_t, flags: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, flags, || unsafe { real(fd, buf, n, flags) })
+    }
+
+    fn recvfrom(
+        fd: c_int, buf: *mut c_void, n: size_t, flags: c_int,
+        from: *mut sockaddr, len: *mut socklen_t,
+    ) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, flags, || unsafe { real(fd, buf, n, flags, from, len) })
+    }
+
+    // Its answer has more parts than a count (control data, flags), so it is
+    // ordered but never answered here.
+    fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, 0, flags | libc::MSG_PEEK, || unsafe { real(fd, msg, flags) })
+    }
+
+    fn recvmmsg(
+        fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int, limit: *mut timespec,
+    ) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, 0, flags | libc::MSG_PEEK, || unsafe {
+            real(fd, msgs, n, flags, limit) as ssize_t
+        }) as c_int
+    }
+}
+
+interpose! { unchecked
+    fn __read(fd: c_int, buf: *mut c_void, n: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, 0, || unsafe { real(fd, buf, n) })
+    }
+
+    fn __read_chk(fd: c_int, buf: *mut c_void, n: size_t, len: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, 0, || unsafe { real(fd, buf, n, len) })
+    }
+
+    fn __recv_chk(
+        fd: c_int, buf: *mut c_void, n: size_t, len: size_t, flags: c_int,
+    ) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, flags, || unsafe { real(fd, buf, n, len, flags) })
+    }
+
+    fn __recvfrom_chk(
+        fd: c_int, buf: *mut c_void, n: size_t, size: size_t, flags: c_int,
+        from: *mut sockaddr, len: *mut socklen_t,
+    ) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        read_by(fd, n, flags, || unsafe { real(fd, buf, n, size, flags, from, len) })
+    }
+}

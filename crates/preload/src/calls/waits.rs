@@ -1,0 +1,126 @@
+//! The waits: where segments end and begin. The first one of a process makes
+//! the engine.
+
+use crate::process;
+use crate::real::{errno, interpose, set_errno};
+use crate::thread::enter;
+use esca_engine::segment::WaitKind;
+use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
+
+#[inline]
+fn before(kind: WaitKind) {
+    process::wake();
+    if let Some(i) = enter() {
+        i.before_wait(i.seg, kind);
+    }
+}
+
+#[inline]
+fn after(n: c_int) -> c_int {
+    if let Some(i) = enter() {
+        i.after_wait(i.seg, n.max(0) as u32);
+    }
+    n
+}
+
+/// # Safety
+/// `n` events stand at `events`, as the kernel left them.
+#[inline]
+unsafe fn after_epoll(events: *const epoll_event, n: c_int) -> c_int {
+    if let Some(i) = enter() {
+        let events = if n > 0 {
+            // SAFETY: the caller's promise.
+            unsafe { std::slice::from_raw_parts(events, n as usize) }
+        } else {
+            &[]
+        };
+        i.after_epoll(i.seg, events);
+    }
+    n
+}
+
+/// Runs a wait between the two hooks with its errno kept.
+macro_rules! wait {
+    ($call:expr) => {{
+        before(WaitKind::Level);
+        // SAFETY: the caller's arguments, passed on.
+        let n = unsafe { $call };
+        let e = errno();
+        after(n);
+        set_errno(e);
+        n
+    }};
+    ($events:ident, $call:expr) => {{
+        before(WaitKind::Epoll);
+        // SAFETY: the caller's arguments, passed on.
+        let n = unsafe { $call };
+        let e = errno();
+        // SAFETY: the kernel wrote n events.
+        unsafe { after_epoll($events, n) };
+        set_errno(e);
+        n
+    }};
+}
+
+interpose! {
+    fn epoll_wait(ep: c_int, ev: *mut epoll_event, max: c_int, ms: c_int) -> c_int, real {
+        wait!(ev, real(ep, ev, max, ms))
+    }
+
+    fn epoll_pwait(
+        ep: c_int, ev: *mut epoll_event, max: c_int, ms: c_int, mask: *const sigset_t,
+    ) -> c_int, real {
+        wait!(ev, real(ep, ev, max, ms, mask))
+    }
+
+    fn poll(fds: *mut pollfd, n: nfds_t, ms: c_int) -> c_int, real {
+        wait!(real(fds, n, ms))
+    }
+
+    fn ppoll(
+        fds: *mut pollfd, n: nfds_t, limit: *const timespec, mask: *const sigset_t,
+    ) -> c_int, real {
+        wait!(real(fds, n, limit, mask))
+    }
+
+    fn select(
+        n: c_int, r: *mut fd_set, w: *mut fd_set, e: *mut fd_set, limit: *mut timeval,
+    ) -> c_int, real {
+        wait!(real(n, r, w, e, limit))
+    }
+
+    fn pselect(
+        n: c_int, r: *mut fd_set, w: *mut fd_set, e: *mut fd_set, limit: *const timespec,
+        mask: *const sigset_t,
+    ) -> c_int, real {
+        wait!(real(n, r, w, e, limit, mask))
+    }
+}
+
+interpose! { unchecked
+    fn epoll_pwait2(
+        ep: c_int, ev: *mut epoll_event, max: c_int, limit: *const timespec, mask: *const sigset_t,
+    ) -> c_int, real {
+        wait!(ev, real(ep, ev, max, limit, mask))
+    }
+
+    fn __poll_chk(fds: *mut pollfd, n: nfds_t, ms: c_int, len: size_t) -> c_int, real {
+        wait!(real(fds, n, ms, len))
+    }
+
+    fn __ppoll_chk(
+        fds: *mut pollfd, n: nfds_t, limit: *const timespec, mask: *const sigset_t, len: size_t,
+    ) -> c_int, real {
+        wait!(real(fds, n, limit, mask, len))
+    }
+
+    fn __select(
+        n: c_int, r: *mut fd_set, w: *mut fd_set, e: *mut fd_set, limit: *mut timeval,
+    ) -> c_int, real {
+        wait!(real(n, r, w, e, limit))
+    }
+
+    fn __poll(fds: *mut pollfd, n: nfds_t, ms: c_int) -> c_int, real {
+        wait!(real(fds, n, ms))
+    }
+}

@@ -1,0 +1,234 @@
+//! The calls that send.
+
+use crate::real::{errno, interpose, set_errno};
+use crate::thread::{enter, may_bypass};
+use esca_engine::{Bytes, OpKind, Verdict, WriteCall};
+use libc::{
+    EAGAIN, c_int, c_uint, c_void, iovec, loff_t, mmsghdr, msghdr, off_t, off64_t, size_t,
+    sockaddr, socklen_t, ssize_t,
+};
+
+/// Asks the engine about a call that sends; `plain` makes the call.
+///
+/// # Safety
+/// The call's buffers are those of the program.
+#[inline]
+unsafe fn send_by(call: &WriteCall, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+    let verdict = match enter() {
+        // SAFETY: the caller's promise.
+        Some(i) => unsafe { i.write(i.seg, call) },
+        None if may_bypass(call.fd) => return plain(),
+        None => Verdict::Err(EAGAIN),
+    };
+    match verdict {
+        Verdict::Ret(n) => n,
+        Verdict::Err(e) => set_errno(e) as ssize_t,
+        Verdict::Pass | Verdict::PassHeld => {
+            let n = plain();
+            if let Some(i) = enter() {
+                i.after_write(i.seg, call.fd, call.kind, call.flags, n);
+            }
+            n
+        }
+    }
+}
+
+#[inline]
+fn one(fd: c_int, kind: OpKind, flags: c_int, buf: *const c_void, n: size_t) -> WriteCall<'static> {
+    WriteCall {
+        fd,
+        kind,
+        flags,
+        bytes: Bytes::One(buf.cast(), n),
+    }
+}
+
+/// The vector of a call; `None` where the kernel would refuse it.
+///
+/// # Safety
+/// `iov` points to `n` iovecs, as the call requires.
+#[inline]
+unsafe fn vector<'a>(iov: *const iovec, n: usize) -> Option<&'a [iovec]> {
+    if n == 0 || n > libc::UIO_MAXIOV as usize || iov.is_null() {
+        return None;
+    }
+    // SAFETY: the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts(iov, n) })
+}
+
+/// A call on `fd` that the engine only orders: its custody first.
+#[inline]
+fn before(fd: c_int) {
+    match enter() {
+        Some(i) => {
+            i.before_call_on(i.seg, fd);
+            i.effect(i.seg);
+        }
+        None => _ = may_bypass(fd),
+    }
+}
+
+interpose! {
+    fn write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { send_by(&one(fd, OpKind::Write, 0, buf, n), || real(fd, buf, n)) }
+    }
+
+    fn writev(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe {
+            let Some(v) = vector(iov, n as usize) else {
+                before(fd);
+                return real(fd, iov, n);
+            };
+            let call = WriteCall { fd, kind: OpKind::Writev, flags: 0, bytes: Bytes::Many(v) };
+            send_by(&call, || real(fd, iov, n))
+        }
+    }
+
+    fn send(fd: c_int, buf: *const c_void, n: size_t, flags: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { send_by(&one(fd, OpKind::Send, flags, buf, n), || real(fd, buf, n, flags)) }
+    }
+
+    fn sendto(
+        fd: c_int, buf: *const c_void, n: size_t, flags: c_int,
+        to: *const sockaddr, len: socklen_t,
+    ) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe {
+            if !to.is_null() {
+                before(fd);
+                return real(fd, buf, n, flags, to, len);
+            }
+            let call = one(fd, OpKind::Send, flags, buf, n);
+            send_by(&call, || real(fd, buf, n, flags, to, len))
+        }
+    }
+
+    fn sendmsg(fd: c_int, msg: *const msghdr, flags: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe {
+            let plain = msg.as_ref().filter(|m| {
+                m.msg_name.is_null() && (m.msg_control.is_null() || m.msg_controllen == 0)
+            });
+            let Some(v) = plain.and_then(|m| vector(m.msg_iov, m.msg_iovlen as usize)) else {
+                if let Some(m) = msg.as_ref() {
+                    passing(m);
+                }
+                before(fd);
+                return real(fd, msg, flags);
+            };
+            let call = WriteCall { fd, kind: OpKind::Sendmsg, flags, bytes: Bytes::Many(v) };
+            send_by(&call, || real(fd, msg, flags))
+        }
+    }
+
+    fn sendmmsg(fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int, real {
+        before(fd);
+        // SAFETY: the program's own arguments.
+        unsafe { real(fd, msgs, n, flags) }
+    }
+
+    fn sendfile(out: c_int, input: c_int, at: *mut off_t, n: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { file_by(out, input, at, n, || real(out, input, at, n)) }
+    }
+
+    fn sendfile64(out: c_int, input: c_int, at: *mut off64_t, n: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { file_by(out, input, at, n, || real(out, input, at, n)) }
+    }
+
+    fn splice(
+        from: c_int, at: *mut loff_t, to: c_int, to_at: *mut loff_t, n: size_t, flags: c_uint,
+    ) -> ssize_t, real {
+        before(from);
+        before(to);
+        // SAFETY: the program's own arguments.
+        unsafe { real(from, at, to, to_at, n, flags) }
+    }
+
+    fn tee(from: c_int, to: c_int, n: size_t, flags: c_uint) -> ssize_t, real {
+        before(to);
+        // SAFETY: the program's own arguments.
+        unsafe { real(from, to, n, flags) }
+    }
+
+    fn vmsplice(fd: c_int, iov: *const iovec, n: size_t, flags: c_uint) -> ssize_t, real {
+        before(fd);
+        // SAFETY: the program's own arguments.
+        unsafe { real(fd, iov, n, flags) }
+    }
+}
+
+interpose! { unchecked
+    fn __write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { send_by(&one(fd, OpKind::Write, 0, buf, n), || real(fd, buf, n)) }
+    }
+
+    fn __send(fd: c_int, buf: *const c_void, n: size_t, flags: c_int) -> ssize_t, real {
+        // SAFETY: the program's own arguments.
+        unsafe { send_by(&one(fd, OpKind::Send, flags, buf, n), || real(fd, buf, n, flags)) }
+    }
+}
+
+/// # Safety
+/// `at` is null or the program's offset.
+#[inline]
+unsafe fn file_by(
+    out: c_int,
+    input: c_int,
+    at: *mut off_t,
+    n: size_t,
+    plain: impl FnOnce() -> ssize_t,
+) -> ssize_t {
+    let verdict = match enter() {
+        // SAFETY: the caller's promise.
+        Some(i) => unsafe { i.sendfile(i.seg, out, input, at, n) },
+        None if may_bypass(out) => return plain(),
+        None => Verdict::Err(EAGAIN),
+    };
+    match verdict {
+        Verdict::Ret(n) => n,
+        Verdict::Err(e) => set_errno(e) as ssize_t,
+        Verdict::Pass | Verdict::PassHeld => {
+            let n = plain();
+            if let Some(i) = enter() {
+                i.after_sendfile(i.seg, out, verdict == Verdict::PassHeld, n);
+            }
+            n
+        }
+    }
+}
+
+/// A message that may carry descriptors to another process: those are left
+/// alone from now on.
+///
+/// # Safety
+/// `m` is the program's message.
+unsafe fn passing(m: &msghdr) {
+    if m.msg_control.is_null() {
+        return;
+    }
+    let e = errno();
+    // SAFETY: the macros of cmsg(3) walk the program's control buffer.
+    unsafe {
+        let mut c = libc::CMSG_FIRSTHDR(m);
+        while let Some(h) = c.as_ref() {
+            if h.cmsg_level == libc::SOL_SOCKET && h.cmsg_type == libc::SCM_RIGHTS {
+                let data = libc::CMSG_DATA(c).cast::<c_int>();
+                let bytes = (h.cmsg_len as usize).saturating_sub(libc::CMSG_LEN(0) as usize);
+                for k in 0..bytes / size_of::<c_int>() {
+                    let fd = data.add(k).read_unaligned();
+                    if let Some(i) = enter() {
+                        i.leave_alone(i.seg, fd);
+                    }
+                }
+            }
+            c = libc::CMSG_NXTHDR(m, c);
+        }
+    }
+    set_errno(e);
+}

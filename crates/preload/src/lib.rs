@@ -1,0 +1,16 @@
+//! `libesca_preload.so`: interposes the C library's calls, finds the segments
+//! of an unmodified program by itself, and asks the engine what to do.
+//!
+//! Each interposed function is a few lines in `calls/`; what they share
+//! stands in `real.rs` (the functions behind ours), `thread.rs` (the calling
+//! thread's segment) and `process.rs` (start, activation, end).
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+#![allow(clippy::missing_safety_doc)] // Each has the contract of its namesake.
+
+mod api;
+mod arch;
+mod calls;
+mod process;
+mod real;
+mod stats;
+mod thread;

@@ -1,0 +1,164 @@
+//! The process: reading the settings at start, making the engine at the first
+//! wait, ending it.
+
+use crate::{stats, thread};
+use esca_engine::Engine;
+use esca_engine::settings::{Policy, Settings};
+use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
+
+static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Descriptors the engine knows at most; those above go straight through.
+const DESCRIPTORS: u64 = 1 << 20;
+
+const OFF: u32 = 0;
+const DORMANT: u32 = 1;
+const STARTING: u32 = 2;
+const ACTIVE: u32 = 3;
+static STATE: AtomicU32 = AtomicU32::new(OFF);
+/// Policy and rules as read at start; a program may clear its environment.
+static POLICY: AtomicU32 = AtomicU32::new(0);
+static RULES: AtomicU32 = AtomicU32::new(0);
+static THREAD_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
+
+/// The engine, once there is one.
+#[inline]
+pub(crate) fn engine() -> Option<&'static Engine> {
+    // SAFETY: stored once, from a leaked box.
+    unsafe { ENGINE.load(Acquire).as_ref() }
+}
+
+#[used]
+#[unsafe(link_section = ".init_array")]
+static START: extern "C" fn() = start;
+
+#[used]
+#[unsafe(link_section = ".fini_array")]
+static END: extern "C" fn() = end;
+
+/// The constructor: reads the environment and nothing else.
+extern "C" fn start() {
+    let var = |name| std::env::var(name).ok();
+    let (p, r, b) = (var("ESCA_POLICY"), var("ESCA_RULES"), var("ESCA_BACKEND"));
+    match Settings::from_values(p.as_deref(), r.as_deref(), b.as_deref()) {
+        Ok(s) => {
+            POLICY.store(s.policy as u32, Relaxed);
+            RULES.store(s.rules.bits(), Relaxed);
+            stats::open();
+            STATE.store(DORMANT, Release);
+        }
+        Err(e) => eprintln!("esca: {e}; running without ESCA"),
+    }
+}
+
+extern "C" fn end() {
+    finish();
+}
+
+/// Called by every wait: the first makes the engine.
+#[inline]
+pub(crate) fn wake() {
+    if STATE.load(Relaxed) == DORMANT && POLICY.load(Relaxed) != Policy::Off as u32 {
+        activate();
+    }
+}
+
+/// Makes the engine, once; false if there is none.
+#[cold]
+pub(crate) fn activate() -> bool {
+    if STATE
+        .compare_exchange(DORMANT, STARTING, AcqRel, Acquire)
+        .is_err()
+    {
+        return engine().is_some();
+    }
+    thread::uninterposed(|| {
+        let settings = Settings {
+            policy: match POLICY.load(Relaxed) {
+                0 => Policy::Off,
+                1 => Policy::Coalesce,
+                _ => Policy::Batch,
+            },
+            rules: esca_engine::settings::RuleSet::from_bits(RULES.load(Relaxed)),
+            ..Settings::default()
+        };
+        match Engine::new(settings, descriptors(), stats::table()) {
+            Ok(e) => {
+                hooks();
+                stats::table().processes.fetch_add(1, Relaxed);
+                ENGINE.store(Box::into_raw(Box::new(e)), Release);
+                STATE.store(ACTIVE, Release);
+                true
+            }
+            Err(e) => {
+                eprintln!("esca: no memory for the stream table ({e}); running without ESCA");
+                STATE.store(OFF, Release);
+                false
+            }
+        }
+    })
+}
+
+fn descriptors() -> usize {
+    let mut l = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: a local struct.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut l) };
+    l.rlim_max.clamp(1024, DESCRIPTORS) as usize
+}
+
+/// Hooks into fork and into the end of threads.
+fn hooks() {
+    let mut key = 0;
+    // SAFETY: functions that live as long as the process.
+    unsafe {
+        libc::pthread_atfork(
+            Some(before_fork),
+            Some(after_fork_parent),
+            Some(after_fork_child),
+        );
+        if libc::pthread_key_create(&raw mut key, Some(thread_end)) == 0 {
+            THREAD_KEY.store(key, Release);
+        }
+    }
+}
+
+unsafe extern "C" fn before_fork() {
+    thread::before_fork();
+}
+unsafe extern "C" fn after_fork_parent() {
+    thread::after_fork_parent();
+}
+unsafe extern "C" fn after_fork_child() {
+    thread::after_fork_child();
+}
+unsafe extern "C" fn thread_end(p: *mut libc::c_void) {
+    thread::end(p);
+}
+
+/// Has [`thread::end`] called when the calling thread ends.
+pub(crate) fn at_thread_end(value: *mut libc::c_void) {
+    let key = THREAD_KEY.load(Acquire);
+    if key != u32::MAX {
+        // SAFETY: the key exists; any non-null value has the destructor run.
+        unsafe { libc::pthread_setspecific(key, value) };
+    }
+}
+
+/// The process ends: all to the kernel, no promises any more, and the
+/// statistics to their file.
+pub(crate) fn finish() {
+    if let Some(inside) = thread::enter() {
+        inside.before_exit(inside.seg.stats());
+        stats::write();
+    } else if let Some(engine) = engine() {
+        if thread::interrupted() {
+            engine.last_chance();
+        }
+    } else {
+        // A master that never waited writes what its workers counted.
+        thread::uninterposed(stats::write);
+    }
+}

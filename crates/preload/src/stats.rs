@@ -1,0 +1,121 @@
+//! Where the statistics stand, and the file they are written to at exit.
+
+use esca_abi::{json, stats::Table};
+use std::ffi::CString;
+use std::fmt;
+use std::os::unix::ffi::OsStringExt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering::*};
+
+static LOCAL: Table = Table::new();
+static SHARED: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
+/// The file, and the name it is written under first.
+static FILE: OnceLock<(CString, CString)> = OnceLock::new();
+
+/// Called at start: finds the table that `ESCA_STATS_SHM` names, or makes one
+/// that forked workers share where `ESCA_STATS` asks for a file.
+pub(crate) fn open() {
+    let path = |name| {
+        std::env::var_os(name)
+            .filter(|v| !v.is_empty())
+            .and_then(|v| CString::new(v.into_vec()).ok())
+    };
+    if let Some(shm) = path("ESCA_STATS_SHM") {
+        map_file(&shm);
+    }
+    if let Some(file) = path("ESCA_STATS") {
+        let mut tmp = file.clone().into_bytes();
+        tmp.extend_from_slice(b".tmp");
+        let _ = FILE.set((file, CString::new(tmp).unwrap_or_default()));
+        if SHARED.load(Relaxed).is_null() {
+            map(-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        }
+    }
+}
+
+fn map_file(path: &CString) {
+    // SAFETY: a C string; the descriptor is closed again.
+    unsafe {
+        let fd = libc::open(path.as_ptr(), libc::O_RDWR | libc::O_CLOEXEC);
+        if fd < 0 {
+            return;
+        }
+        let mut st: libc::stat = std::mem::zeroed();
+        if libc::fstat(fd, &raw mut st) == 0 && st.st_size as usize >= size_of::<Table>() {
+            map(fd, libc::MAP_SHARED);
+        }
+        libc::close(fd);
+    }
+    // SAFETY: just mapped, or null.
+    let other = unsafe { SHARED.load(Relaxed).as_ref() }.is_some_and(|t| !t.valid());
+    if other {
+        eprintln!("esca: the statistics file is of another version; counting without it");
+        SHARED.store(std::ptr::null_mut(), Relaxed);
+    }
+}
+
+fn map(fd: i32, flags: i32) {
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    // SAFETY: a new mapping at an address of the kernel's choice, as large as
+    // a table, and zeroes are a table.
+    let p = unsafe { libc::mmap(std::ptr::null_mut(), size_of::<Table>(), prot, flags, fd, 0) };
+    if p != libc::MAP_FAILED {
+        if fd < 0 {
+            // SAFETY: as above.
+            unsafe { (*p.cast::<Table>()).init() };
+        }
+        SHARED.store(p.cast(), Release);
+    }
+}
+
+/// The table in use.
+pub(crate) fn table() -> &'static Table {
+    // SAFETY: mapped for the process's life, or null.
+    unsafe { SHARED.load(Acquire).as_ref() }.unwrap_or(&LOCAL)
+}
+
+/// Writes the totals to the file, if there is one. The last process to end
+/// writes last, and the table holds the sum of all.
+pub(crate) fn write() {
+    let Some((file, tmp)) = FILE.get() else {
+        return;
+    };
+    let mut text = Text {
+        bytes: [0; 8192],
+        len: 0,
+    };
+    if json::write(table(), &mut text).is_err() {
+        return;
+    }
+    // SAFETY: C strings, and the bytes just written; a worker without the
+    // right to write leaves the file to its master.
+    unsafe {
+        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
+        let fd = libc::open(tmp.as_ptr(), flags, 0o644);
+        if fd >= 0 {
+            let done = libc::write(fd, text.bytes.as_ptr().cast(), text.len);
+            libc::close(fd);
+            if done == text.len as isize {
+                libc::rename(tmp.as_ptr(), file.as_ptr());
+            }
+        }
+    }
+}
+
+/// Text without allocation.
+struct Text {
+    bytes: [u8; 8192],
+    len: usize,
+}
+
+impl fmt::Write for Text {
+    fn write_str(&mut self, s: &str) -> fmt::Result {
+        let to = self
+            .bytes
+            .get_mut(self.len..self.len + s.len())
+            .ok_or(fmt::Error)?;
+        to.copy_from_slice(s.as_bytes());
+        self.len += s.len();
+        Ok(())
+    }
+}

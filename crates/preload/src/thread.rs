@@ -1,0 +1,186 @@
+//! The calling thread: its segment, and whether it is inside the library.
+
+use crate::process;
+use esca_engine::{Engine, Segment};
+use std::cell::Cell;
+use std::ops::Deref;
+use std::ptr::null;
+
+/// What the library keeps for each thread.
+struct Thread {
+    segment: Cell<*const Segment>,
+    /// Inside the library: what is called from here (or from a signal handler
+    /// that interrupts) goes straight through.
+    inside: Cell<bool>,
+    /// The process that called vfork in this thread, until it is seen again.
+    vforked: Cell<i32>,
+    /// Holds the engine's locks over a fork.
+    forking: Cell<bool>,
+}
+
+thread_local! {
+    // Constant and without a destructor: no allocation, no registration, and
+    // usable in a signal handler.
+    static THREAD: Thread = const {
+        Thread {
+            segment: Cell::new(null()),
+            inside: Cell::new(false),
+            vforked: Cell::new(0),
+            forking: Cell::new(false),
+        }
+    };
+}
+
+/// Being inside the library, with an engine and a segment.
+pub(crate) struct Inside {
+    pub engine: &'static Engine,
+    pub seg: &'static Segment,
+}
+
+impl Deref for Inside {
+    type Target = Engine;
+    #[inline]
+    fn deref(&self) -> &Engine {
+        self.engine
+    }
+}
+
+impl Drop for Inside {
+    #[inline]
+    fn drop(&mut self) {
+        THREAD.with(|t| t.inside.set(false));
+    }
+}
+
+/// Enters the library; `None` where the call is to go straight through: no
+/// engine yet, inside already, in a vfork child, or no segment to be had.
+#[inline]
+pub(crate) fn enter() -> Option<Inside> {
+    let engine = process::engine()?;
+    THREAD.with(|t| {
+        if t.inside.get() || t.vforked.get() != 0 && in_vfork_child(t) {
+            return None;
+        }
+        t.inside.set(true);
+        let seg = t.segment.get();
+        let seg = if seg.is_null() {
+            claim(engine, t)
+        } else {
+            // SAFETY: segments live as long as the engine, which is never
+            // freed.
+            Some(unsafe { &*seg })
+        };
+        if seg.is_none() {
+            t.inside.set(false);
+        }
+        Some(Inside { engine, seg: seg? })
+    })
+}
+
+#[cold]
+fn in_vfork_child(t: &Thread) -> bool {
+    // SAFETY: no arguments.
+    let child = unsafe { libc::getpid() } != t.vforked.get();
+    if !child {
+        t.vforked.set(0);
+    }
+    child
+}
+
+#[cold]
+fn claim(engine: &'static Engine, t: &Thread) -> Option<&'static Segment> {
+    let seg = engine.enter_thread()?;
+    t.segment.set(seg);
+    process::at_thread_end(std::ptr::from_ref(seg).cast_mut().cast());
+    Some(seg)
+}
+
+/// At a thread's end: its custody goes out and its segment is free again.
+pub(crate) extern "C" fn end(_: *mut libc::c_void) {
+    let Some(inside) = enter() else { return };
+    THREAD.with(|t| t.segment.set(null()));
+    inside.leave_thread(inside.seg);
+}
+
+/// Runs `f` as if inside: what it calls is not interposed.
+pub(crate) fn uninterposed<R>(f: impl FnOnce() -> R) -> R {
+    THREAD.with(|t| {
+        let was = t.inside.replace(true);
+        let r = f();
+        t.inside.set(was);
+        r
+    })
+}
+
+/// Whether a signal handler is running that interrupted the library.
+pub(crate) fn interrupted() -> bool {
+    THREAD.with(|t| t.inside.get() && t.vforked.get() == 0)
+}
+
+/// A call on `fd` that went past [`enter`]: makes sure that it cannot
+/// overtake custody. False: it must fail with EAGAIN, because a signal
+/// handler interrupted the library while it holds bytes of that stream.
+#[inline]
+pub(crate) fn may_bypass(fd: i32) -> bool {
+    match process::engine() {
+        None => true,
+        Some(engine) => THREAD.with(|t| {
+            if t.vforked.get() != 0 {
+                true
+            } else if t.inside.get() {
+                !engine.in_custody(fd)
+            } else {
+                engine.settle_for_stranger(fd);
+                true
+            }
+        }),
+    }
+}
+
+/// Before fork.
+pub(crate) extern "C" fn before_fork() {
+    if let Some(inside) = enter() {
+        inside.before_fork(inside.seg.stats());
+        THREAD.with(|t| t.forking.set(true));
+        std::mem::forget(inside);
+    }
+}
+
+/// After fork in the parent.
+pub(crate) extern "C" fn after_fork_parent() {
+    THREAD.with(|t| {
+        if t.forking.replace(false) {
+            if let Some(engine) = process::engine() {
+                // SAFETY: before_fork held the locks in this thread.
+                unsafe { engine.after_fork_parent() };
+            }
+            t.inside.set(false);
+        }
+    });
+}
+
+/// After fork in the child.
+pub(crate) extern "C" fn after_fork_child() {
+    THREAD.with(|t| {
+        if let Some(engine) = process::engine() {
+            let seg = t.segment.get();
+            // SAFETY: a segment lives for ever; a forked child has one
+            // thread, and before_fork was called if there was custody.
+            unsafe { engine.after_fork_child(seg.as_ref()) };
+        }
+        if t.forking.replace(false) {
+            t.inside.set(false);
+        }
+    });
+}
+
+/// Before vfork: the child runs in this memory until it execs or exits, so
+/// its calls must not change what the library knows of the parent.
+pub(crate) fn before_vfork() {
+    if let Some(inside) = enter() {
+        inside.flush_everything(inside.seg.stats(), esca_abi::stats::Counter::FlushLife);
+        drop(inside);
+        // SAFETY: no arguments.
+        THREAD.with(|t| t.vforked.set(unsafe { libc::getpid() }));
+    }
+}
