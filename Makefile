@@ -1,0 +1,48 @@
+# The front door. Each target is a line or two; the work is in scripts/ and
+# in the esca command.
+
+CARGO ?= cargo
+ESCA  := target/release/esca
+
+.PHONY: all build setup demo test bench lint \
+	nginx-launch nginx-esca-launch lighttpd-launch lighttpd-esca-launch \
+	redis-launch redis-esca-launch lwan-launch lwan-esca-launch
+
+all: build
+
+build:          ## release build of the library and the tools
+	$(CARGO) build --release --workspace
+
+setup:          ## install the Debian packages that are missing
+	sh scripts/setup.sh
+
+demo: setup build   ## unmodified nginx without and with ESCA, side by side
+	$(ESCA) demo $(SERVER)
+
+test: setup build   ## every test
+	$(CARGO) test --release --workspace
+
+bench: setup build  ## the table of the README (BENCH="--only nginx" for a part)
+	$(ESCA) bench $(BENCH)
+
+lint:           ## formatting and clippy, warnings denied
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+# The launch pairs of the published ESCA, on its ports, in the foreground.
+nginx-launch: build
+	$(ESCA) serve nginx --port 8081
+nginx-esca-launch: build
+	$(ESCA) serve nginx --port 8081 --esca
+lighttpd-launch: build
+	$(ESCA) serve lighttpd --port 3000
+lighttpd-esca-launch: build
+	$(ESCA) serve lighttpd --port 3000 --esca
+redis-launch: build
+	$(ESCA) serve redis --port 6379
+redis-esca-launch: build
+	$(ESCA) serve redis --port 6379 --esca
+lwan-launch: build
+	LWAN=$(LWAN) $(ESCA) serve lwan --port 8080
+lwan-esca-launch: build
+	LWAN=$(LWAN) $(ESCA) serve lwan --port 8080 --esca

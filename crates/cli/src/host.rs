@@ -1,0 +1,112 @@
+//! The machine: what it is, a network namespace of our own, processors.
+
+use anyhow::{Context, Result};
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+use serde::Serialize;
+use std::fs;
+use std::process::Command;
+
+/// What figures depend on.
+#[derive(Serialize)]
+pub struct Host {
+    /// Release and architecture.
+    pub kernel: String,
+    /// The processor's name.
+    pub cpu: String,
+    /// How many of them.
+    pub cpus: usize,
+    /// The state of Meltdown: what a kernel entry costs hangs on it.
+    pub meltdown: String,
+    /// TCP congestion control in force.
+    pub congestion_control: String,
+    /// Whether the figures were made in a network namespace of their own.
+    pub own_network: bool,
+}
+
+fn line(path: &str) -> String {
+    fs::read_to_string(path).map_or_else(|_| "unknown".into(), |s| s.trim().into())
+}
+
+impl Host {
+    /// Looks.
+    pub fn look(own_network: bool) -> Self {
+        let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let cpu = info
+            .lines()
+            .find(|l| l.starts_with("model name") || l.starts_with("Model"))
+            .and_then(|l| l.split_once(':'))
+            .map_or("unknown", |(_, n)| n.trim());
+        Host {
+            kernel: format!("{} {}", line("/proc/sys/kernel/osrelease"), std::env::consts::ARCH),
+            cpu: cpu.into(),
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            meltdown: line("/sys/devices/system/cpu/vulnerabilities/meltdown"),
+            congestion_control: line("/proc/sys/net/ipv4/tcp_congestion_control"),
+            own_network,
+        }
+    }
+
+    /// The lines above a table.
+    pub fn print(&self) {
+        println!("kernel      {}", self.kernel);
+        println!("processor   {} x {}", self.cpus, self.cpu);
+        println!("meltdown    {}", self.meltdown);
+        let place = if self.own_network {
+            "own network namespace"
+        } else {
+            "the machine's network (no permission for a namespace)"
+        };
+        println!("network     loopback, {}, {place}", self.congestion_control);
+        match pins() {
+            Some(_) => println!("pinned      server on one processor, client on another"),
+            None => println!("pinned      no: fewer than two processors"),
+        }
+    }
+}
+
+/// Moves this process (before it has threads) into a network namespace of its
+/// own with loopback up and cubic; false where that is not allowed.
+pub fn own_network() -> bool {
+    // SAFETY: a new network namespace affects no memory and no descriptors
+    // that are open; nothing was connected yet.
+    let made = unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) };
+    if made.is_err() {
+        return false;
+    }
+    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    // Not available in every kernel: what is in force is printed.
+    let _ = fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
+    up.is_ok_and(|s| s.success())
+}
+
+/// A free port on loopback.
+pub fn free_port() -> Result<u16> {
+    let l = std::net::TcpListener::bind("127.0.0.1:0").context("no free port on 127.0.0.1")?;
+    Ok(l.local_addr()?.port())
+}
+
+/// The processors for server and client, if there are two.
+pub fn pins() -> Option<(usize, usize)> {
+    let all = allowed();
+    (all.len() >= 2).then(|| (all[0], all[1]))
+}
+
+fn allowed() -> Vec<usize> {
+    // Of the whole process: its first thread never pins itself for long.
+    let pid = Some(rustix::process::getpid());
+    let set = sched_getaffinity(pid).unwrap_or_default();
+    (0..CpuSet::MAX_CPU).filter(|c| set.is_set(*c)).collect()
+}
+
+/// Runs `f` with this thread, and so the children it starts, on one processor.
+pub fn on_cpu<R>(cpu: Option<usize>, f: impl FnOnce() -> R) -> R {
+    let Some(cpu) = cpu else { return f() };
+    let before = sched_getaffinity(None).unwrap_or_default();
+    let mut one = CpuSet::new();
+    one.set(cpu);
+    // Without permission the figures are only noisier.
+    let _ = sched_setaffinity(None, &one);
+    let r = f();
+    let _ = sched_setaffinity(None, &before);
+    r
+}

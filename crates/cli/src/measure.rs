@@ -1,0 +1,175 @@
+//! A running server and what it uses: CPU time, system calls, TCP segments.
+
+use crate::host;
+use crate::run::find_library;
+use crate::servers::{Place, Server};
+use crate::stats::Shared;
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use std::fs;
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Without ESCA, or with a policy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Way<'a> {
+    /// The plain server.
+    Plain,
+    /// With the preload library and this policy.
+    Esca(&'a str),
+}
+
+/// A server that was started here; it ends with the value.
+pub struct Running {
+    child: Child,
+    /// Its counters, where it runs with ESCA.
+    pub stats: Option<Shared>,
+}
+
+impl Running {
+    /// Starts `server` on its processor and waits until it accepts.
+    pub fn start(server: &dyn Server, place: &Place, way: Way) -> Result<Self> {
+        let words = server.command(place)?;
+        let mut command = Command::new(&words[0]);
+        command
+            .args(&words[1..])
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(fs::File::create(place.run.join("stderr"))?);
+        let mut stats = None;
+        if let Way::Esca(policy) = way {
+            let shared = Shared::new()?;
+            command
+                .env("LD_PRELOAD", find_library().map_err(|e| anyhow!(e))?)
+                .env("ESCA_POLICY", policy)
+                .env("ESCA_STATS_SHM", shared.path());
+            stats = Some(shared);
+        }
+        let child = host::on_cpu(host::pins().map(|p| p.0), || command.spawn())
+            .with_context(|| format!("cannot start {}", server.name()))?;
+        let mut running = Running { child, stats };
+        running.wait_ready(server, place)?;
+        Ok(running)
+    }
+
+    fn wait_ready(&mut self, server: &dyn Server, place: &Place) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(("127.0.0.1", place.port)).is_err() {
+            if let Some(status) = self.child.try_wait()? {
+                let log = fs::read_to_string(place.run.join("stderr")).unwrap_or_default();
+                bail!("{} ended at once ({status}): {}", server.name(), log.trim());
+            }
+            if Instant::now() > end {
+                bail!("{} does not accept on port {}", server.name(), place.port);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+
+    /// The server's processes: the one started and all below it.
+    pub fn pids(&self) -> Vec<u32> {
+        let mut all = vec![self.child.id()];
+        let mut i = 0;
+        while let Some(pid) = all.get(i).copied() {
+            for task in tasks(pid) {
+                let below = fs::read_to_string(task.join("children")).unwrap_or_default();
+                all.extend(below.split_whitespace().filter_map(|p| p.parse::<u32>().ok()));
+            }
+            i += 1;
+        }
+        all
+    }
+
+    /// CPU time of all its threads so far, in microseconds.
+    pub fn cpu(&self) -> f64 {
+        let tasks = self.pids().into_iter().flat_map(tasks);
+        let ns = tasks.filter_map(|t| {
+            let s = fs::read_to_string(t.join("schedstat")).ok()?;
+            s.split_whitespace().next()?.parse::<f64>().ok()
+        });
+        ns.sum::<f64>() / 1e3
+    }
+}
+
+fn tasks(pid: u32) -> Vec<std::path::PathBuf> {
+    let dir = fs::read_dir(format!("/proc/{pid}/task"));
+    dir.into_iter().flatten().flatten().map(|e| e.path()).collect()
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let pid = Pid::from_child(&self.child);
+        let _ = kill_process(pid, Signal::TERM);
+        let end = Instant::now() + Duration::from_secs(3);
+        while let Ok(None) = self.child.try_wait() {
+            if Instant::now() > end {
+                let _ = self.child.kill();
+                let _ = self.child.wait();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+/// TCP segments sent in this network namespace so far (both directions, as
+/// client and server are both in it).
+pub fn segments() -> Option<f64> {
+    let text = fs::read_to_string("/proc/net/snmp").ok()?;
+    let mut tcp = text.lines().filter(|l| l.starts_with("Tcp:"));
+    let (names, values) = (tcp.next()?, tcp.next()?);
+    let at = names.split_whitespace().position(|n| n == "OutSegs")?;
+    values.split_whitespace().nth(at)?.parse().ok()
+}
+
+/// Counts the system calls of some processes between its start and its end.
+pub struct Syscalls {
+    counter: Child,
+    out: tempfile::NamedTempFile,
+    perf: bool,
+}
+
+impl Syscalls {
+    /// Begins: by perf's trace point, or by strace (slower, same counts).
+    pub fn begin(pids: &[u32]) -> Result<Self, String> {
+        Self::by(pids, true).or_else(|_| Self::by(pids, false))
+    }
+
+    fn by(pids: &[u32], perf: bool) -> Result<Self, String> {
+        let why = |e: &dyn std::fmt::Display| format!("system calls not counted: {e}");
+        let out = tempfile::NamedTempFile::new().map_err(|e| why(&e))?;
+        let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let mut c = Command::new(if perf { "perf" } else { "strace" });
+        if perf {
+            c.args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", &list, "-o"]);
+            c.arg(out.path());
+        } else {
+            c.args(["-f", "-c", "-o"]).arg(out.path()).args(["-p", &list]);
+        }
+        let quiet = c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut counter = quiet
+            .spawn()
+            .map_err(|e| why(&format!("{}: {e}", if perf { "perf" } else { "strace" })))?;
+        // Attaching takes a moment; a tool that cannot do it ends.
+        std::thread::sleep(Duration::from_millis(300));
+        match counter.try_wait() {
+            Ok(None) => Ok(Syscalls { counter, out, perf }),
+            _ => Err(why(&"neither perf's trace point nor strace is allowed here")),
+        }
+    }
+
+    /// Ends; the number of calls.
+    pub fn end(mut self) -> Option<f64> {
+        let _ = kill_process(Pid::from_child(&self.counter), Signal::INT);
+        let _ = self.counter.wait();
+        let text = fs::read_to_string(self.out.path()).ok()?;
+        if self.perf {
+            let row = text.lines().find(|l| l.contains("sys_enter"))?;
+            return row.split(',').next()?.parse().ok();
+        }
+        let row = text.lines().rfind(|l| l.trim_end().ends_with("total"))?;
+        row.split_whitespace().nth(3)?.parse().ok()
+    }
+}

@@ -1,0 +1,40 @@
+//! lwan, from a path that the user gives: Debian has no package of it.
+
+use super::{Place, Server, arg, configure, verify_files, wrk};
+use crate::load::Load;
+use anyhow::{Context, Result};
+use std::ffi::OsString;
+
+/// lwan serving files.
+pub struct Lwan;
+
+impl Server for Lwan {
+    fn name(&self) -> &'static str {
+        "lwan"
+    }
+
+    fn command(&self, place: &Place) -> Result<Vec<OsString>> {
+        let program = std::env::var_os("LWAN")
+            .filter(|p| !p.is_empty())
+            .context("Debian has no package of lwan; build it and give its path: LWAN=/path/to/lwan")?;
+        let text = include_str!("../../../../conf/lwan.conf");
+        let conf = configure(place, "lwan.conf", text, &[])?;
+        Ok(vec![program, "-c".into(), arg(&conf)])
+    }
+
+    fn verify(&self, place: &Place) -> Result<()> {
+        verify_files(place)
+    }
+
+    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load {
+        wrk(what, place, seconds)
+    }
+
+    fn loads(&self) -> &'static [(&'static str, f64, f64)] {
+        &[("1 KiB", 1.0, 1.0), ("20 KiB", 1.0, 1.0)]
+    }
+
+    fn version_flag(&self) -> &'static str {
+        "-v"
+    }
+}

@@ -1,0 +1,48 @@
+//! A server with nothing to aggregate: one connection, one message at a time.
+
+use super::{Place, Server};
+use crate::load::Load;
+use anyhow::{Result, ensure};
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+/// This program's own echo server.
+pub struct Pingpong;
+
+impl Server for Pingpong {
+    fn name(&self) -> &'static str {
+        "pingpong"
+    }
+
+    fn command(&self, place: &Place) -> Result<Vec<OsString>> {
+        Ok(vec![
+            std::env::current_exe()?.into_os_string(),
+            "pingpong-server".into(),
+            place.port.to_string().into(),
+        ])
+    }
+
+    fn verify(&self, place: &Place) -> Result<()> {
+        let mut s = TcpStream::connect(("127.0.0.1", place.port))?;
+        for n in 1..100u8 {
+            let mut got = [0; 64];
+            s.write_all(&[n; 64])?;
+            s.read_exact(&mut got)?;
+            ensure!(got == [n; 64], "pingpong answered other bytes");
+        }
+        Ok(())
+    }
+
+    fn load(&self, _what: &str, place: &Place, seconds: f64) -> Load {
+        Load::pingpong(place.port, seconds)
+    }
+
+    fn loads(&self) -> &'static [(&'static str, f64, f64)] {
+        &[("64 B", 0.98, 1.02)]
+    }
+
+    fn version_flag(&self) -> &'static str {
+        "--version"
+    }
+}

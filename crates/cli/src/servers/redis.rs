@@ -1,0 +1,70 @@
+//! Redis, as Debian ships it, without persistence.
+
+use super::{Place, Server, arg, configure, program};
+use crate::load::Load;
+use anyhow::{Context, Result, ensure};
+use std::ffi::OsString;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+/// redis-server.
+pub struct Redis;
+
+impl Server for Redis {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn command(&self, place: &Place) -> Result<Vec<OsString>> {
+        let text = include_str!("../../../../conf/redis.conf");
+        let conf = configure(place, "redis.conf", text, &[])?;
+        Ok(vec![program("redis-server", "redis-server")?, arg(&conf)])
+    }
+
+    /// Sets values of many sizes in one pipeline and reads them all back.
+    fn verify(&self, place: &Place) -> Result<()> {
+        let mut s = TcpStream::connect(("127.0.0.1", place.port)).context("redis: connect")?;
+        s.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let sizes = [0, 1, 100, 5_000, 70_000];
+        let (mut ask, mut want) = (Vec::new(), Vec::new());
+        for n in sizes {
+            let v = &crate::workload::page(100)[..n];
+            let key = format!("esca:{n}");
+            write!(ask, "*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${n}\r\n", key.len())?;
+            ask.extend_from_slice(v);
+            ask.extend_from_slice(b"\r\n");
+            want.extend_from_slice(b"+OK\r\n");
+            write!(ask, "*2\r\n$3\r\nGET\r\n${}\r\n{key}\r\n", key.len())?;
+            write!(want, "${n}\r\n")?;
+            want.extend_from_slice(v);
+            want.extend_from_slice(b"\r\n");
+        }
+        s.write_all(&ask)?;
+        let mut got = vec![0; want.len()];
+        s.read_exact(&mut got).context("redis: no whole answer")?;
+        ensure!(got == want, "redis answered other bytes than were set");
+        Ok(())
+    }
+
+    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load {
+        let mut words = what.split(' ');
+        let test = words.next().unwrap_or("GET").to_lowercase();
+        let pipeline = words.next().and_then(|p| p.strip_prefix('P'));
+        let pipeline = pipeline.and_then(|p| p.parse().ok()).unwrap_or(1);
+        Load::redis(place.port, &test, pipeline, 50, seconds)
+    }
+
+    fn loads(&self) -> &'static [(&'static str, f64, f64)] {
+        &[
+            ("GET P1", 0.99, 1.02),
+            ("SET P1", 0.99, 1.02),
+            ("GET P16", 0.99, 1.02),
+            ("SET P16", 0.99, 1.02),
+        ]
+    }
+
+    fn version_flag(&self) -> &'static str {
+        "--version"
+    }
+}
