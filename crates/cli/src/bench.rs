@@ -50,7 +50,11 @@ pub fn main(args: &Args) -> Result<()> {
         let (name, load) = name.split_once(':').unwrap_or((name, ""));
         let server = servers::find(name)?;
         let before = jobs.len();
-        for l in server.loads().iter().filter(|l| load.is_empty() || l.0 == load) {
+        for l in server
+            .loads()
+            .iter()
+            .filter(|l| load.is_empty() || l.0 == load)
+        {
             for p in &args.policy {
                 jobs.push((server, l, p.as_str()));
             }
@@ -65,7 +69,9 @@ pub fn main(args: &Args) -> Result<()> {
     for (server, _, policy) in &jobs {
         let at = place(dir.path(), *server)?;
         let words = server.command(&at)?;
-        let out = Command::new(&words[0]).arg(server.version_flag()).output()?;
+        let out = Command::new(&words[0])
+            .arg(server.version_flag())
+            .output()?;
         let text = [out.stdout, out.stderr].concat();
         let first = String::from_utf8_lossy(&text);
         let first = first.lines().next().unwrap_or("?").trim().to_string();

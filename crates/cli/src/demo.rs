@@ -52,6 +52,8 @@ pub fn main(args: &Args) -> Result<()> {
         "{} interleaved pairs of {} s; medians; the ratio is the median of the pairs' ratios.",
         plan.pairs, plan.seconds
     );
-    println!("Segments count both directions. CPU is the server's, from /proc/PID/task/*/schedstat.");
+    println!(
+        "Segments count both directions. CPU is the server's, from /proc/PID/task/*/schedstat."
+    );
     Ok(())
 }

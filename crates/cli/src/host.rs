@@ -37,7 +37,11 @@ impl Host {
             .and_then(|l| l.split_once(':'))
             .map_or("unknown", |(_, n)| n.trim());
         Host {
-            kernel: format!("{} {}", line("/proc/sys/kernel/osrelease"), std::env::consts::ARCH),
+            kernel: format!(
+                "{} {}",
+                line("/proc/sys/kernel/osrelease"),
+                std::env::consts::ARCH
+            ),
             cpu: cpu.into(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             meltdown: line("/sys/devices/system/cpu/vulnerabilities/meltdown"),
@@ -73,7 +77,9 @@ pub fn own_network() -> bool {
     if made.is_err() {
         return false;
     }
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status();
+    let up = Command::new("ip")
+        .args(["link", "set", "lo", "up"])
+        .status();
     // Not available in every kernel: what is in force is printed.
     let _ = fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
     up.is_ok_and(|s| s.success())

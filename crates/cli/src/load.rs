@@ -175,7 +175,12 @@ Transfer/sec:     26.02MB
         };
         assert_eq!(o, want);
         let bad = format!("{WRK}  Socket errors: connect 0, read 3, write 0, timeout 0\n");
-        assert!(parse_wrk(&bad, 0.0).unwrap_err().to_string().contains("read 3"));
+        assert!(
+            parse_wrk(&bad, 0.0)
+                .unwrap_err()
+                .to_string()
+                .contains("read 3")
+        );
         assert!(parse_wrk("", 0.0).is_err());
     }
 
@@ -183,7 +188,10 @@ Transfer/sec:     26.02MB
     fn reads_redis_benchmark() {
         let text = "\"test\",\"rps\",\"avg_latency_ms\",\"min_latency_ms\",\"p50_latency_ms\",\"p95_latency_ms\",\"p99_latency_ms\",\"max_latency_ms\"\n\"GET\",\"71428.57\",\"0.400\",\"0.1\",\"0.383\",\"0.5\",\"0.711\",\"1.2\"\n";
         let o = parse_redis(text, 1000.0).unwrap();
-        assert_eq!((o.requests, o.rate, o.p50, o.p99), (1000.0, 71428.57, 383.0, 711.0));
+        assert_eq!(
+            (o.requests, o.rate, o.p50, o.p99),
+            (1000.0, 71428.57, 383.0, 711.0)
+        );
         assert!(parse_redis("", 1.0).is_err());
     }
 

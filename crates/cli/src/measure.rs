@@ -75,7 +75,11 @@ impl Running {
         while let Some(pid) = all.get(i).copied() {
             for task in tasks(pid) {
                 let below = fs::read_to_string(task.join("children")).unwrap_or_default();
-                all.extend(below.split_whitespace().filter_map(|p| p.parse::<u32>().ok()));
+                all.extend(
+                    below
+                        .split_whitespace()
+                        .filter_map(|p| p.parse::<u32>().ok()),
+                );
             }
             i += 1;
         }
@@ -95,7 +99,11 @@ impl Running {
 
 fn tasks(pid: u32) -> Vec<std::path::PathBuf> {
     let dir = fs::read_dir(format!("/proc/{pid}/task"));
-    dir.into_iter().flatten().flatten().map(|e| e.path()).collect()
+    dir.into_iter()
+        .flatten()
+        .flatten()
+        .map(|e| e.path())
+        .collect()
 }
 
 impl Drop for Running {
@@ -140,15 +148,32 @@ impl Syscalls {
     fn by(pids: &[u32], perf: bool) -> Result<Self, String> {
         let why = |e: &dyn std::fmt::Display| format!("system calls not counted: {e}");
         let out = tempfile::NamedTempFile::new().map_err(|e| why(&e))?;
-        let list = pids.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+        let list = pids
+            .iter()
+            .map(u32::to_string)
+            .collect::<Vec<_>>()
+            .join(",");
         let mut c = Command::new(if perf { "perf" } else { "strace" });
         if perf {
-            c.args(["stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", &list, "-o"]);
+            c.args([
+                "stat",
+                "-x,",
+                "-e",
+                "raw_syscalls:sys_enter",
+                "-p",
+                &list,
+                "-o",
+            ]);
             c.arg(out.path());
         } else {
-            c.args(["-f", "-c", "-o"]).arg(out.path()).args(["-p", &list]);
+            c.args(["-f", "-c", "-o"])
+                .arg(out.path())
+                .args(["-p", &list]);
         }
-        let quiet = c.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let quiet = c
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         let mut counter = quiet
             .spawn()
             .map_err(|e| why(&format!("{}: {e}", if perf { "perf" } else { "strace" })))?;
@@ -156,7 +181,9 @@ impl Syscalls {
         std::thread::sleep(Duration::from_millis(300));
         match counter.try_wait() {
             Ok(None) => Ok(Syscalls { counter, out, perf }),
-            _ => Err(why(&"neither perf's trace point nor strace is allowed here")),
+            _ => Err(why(
+                &"neither perf's trace point nor strace is allowed here",
+            )),
         }
     }
 

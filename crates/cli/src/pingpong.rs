@@ -87,7 +87,11 @@ pub fn client(args: &ClientArgs) -> Result<()> {
     }
     let seconds = start.elapsed().as_secs_f64();
     took.sort_by(f64::total_cmp);
-    let at = |q: f64| took.get((took.len() as f64 * q) as usize).copied().unwrap_or(0.0);
+    let at = |q: f64| {
+        took.get((took.len() as f64 * q) as usize)
+            .copied()
+            .unwrap_or(0.0)
+    };
     let out = Outcome {
         requests: took.len() as f64,
         rate: took.len() as f64 / seconds,

@@ -7,7 +7,6 @@ use memmap2::MmapRaw;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-
 /// A table in shared memory; the file goes with the value.
 pub struct Shared {
     map: MmapRaw,
@@ -17,7 +16,10 @@ pub struct Shared {
 impl Shared {
     /// A fresh table.
     pub fn new() -> Result<Self> {
-        let dir = ["/dev/shm", "/tmp"].iter().map(Path::new).find(|d| d.is_dir());
+        let dir = ["/dev/shm", "/tmp"]
+            .iter()
+            .map(Path::new)
+            .find(|d| d.is_dir());
         let dir = dir.map_or_else(std::env::temp_dir, PathBuf::from);
         let file = tempfile::Builder::new()
             .prefix("esca-stats-")
@@ -63,4 +65,3 @@ impl Shared {
         Ok(())
     }
 }
-

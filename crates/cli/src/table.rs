@@ -28,7 +28,12 @@ pub struct Row {
 
 /// A figure of all pairs.
 pub fn row(c: &Comparison, f: fn(&Sample) -> f64) -> Row {
-    let ratios: Vec<f64> = c.plain.iter().zip(&c.esca).map(|(p, e)| f(e) / f(p)).collect();
+    let ratios: Vec<f64> = c
+        .plain
+        .iter()
+        .zip(&c.esca)
+        .map(|(p, e)| f(e) / f(p))
+        .collect();
     Row {
         plain: median(c.plain.iter().map(f)),
         esca: median(c.esca.iter().map(f)),
@@ -71,8 +76,16 @@ pub fn detail(c: &Comparison) -> Table {
         ]);
     }
     let counts = [
-        ("system calls per request", c.plain_counts.syscalls, c.esca_counts.syscalls),
-        ("TCP segments per request", c.plain_counts.segments, c.esca_counts.segments),
+        (
+            "system calls per request",
+            c.plain_counts.syscalls,
+            c.esca_counts.syscalls,
+        ),
+        (
+            "TCP segments per request",
+            c.plain_counts.segments,
+            c.esca_counts.segments,
+        ),
     ];
     for (name, p, e) in counts {
         let show = |x: Option<f64>| x.map_or("n/a".into(), |x| format!("{x:.2}"));
@@ -93,8 +106,18 @@ pub fn summary(all: &[Comparison]) -> Table {
     let mut t = Table::new();
     t.load_preset(presets::ASCII_MARKDOWN);
     t.set_header([
-        "load", "policy", "requests/s", "ratio", "spread", "to reach", "CPU us/request", "ratio",
-        "spread", "to reach", "syscalls", "segments",
+        "load",
+        "policy",
+        "requests/s",
+        "ratio",
+        "spread",
+        "to reach",
+        "CPU us/request",
+        "ratio",
+        "spread",
+        "to reach",
+        "syscalls",
+        "segments",
     ]);
     for c in all {
         let (rate, cpu) = (row(c, |s| s.rate), row(c, |s| s.cpu));

@@ -8,7 +8,7 @@ use esca_abi::stats::Counter;
 use libc::{AF_INET, AF_INET6, IPPROTO_TCP, O_ACCMODE, O_CREAT, O_NONBLOCK, O_RDONLY, O_TRUNC};
 use std::sync::atomic::Ordering::*;
 
-/// Slots looked at one by one when a range of descriptors is closed.
+/// Mask of the socket type without its flags (socket(2)).
 const SOCK_TYPE: i32 = 0xf;
 
 impl Engine {
@@ -121,8 +121,10 @@ impl Engine {
                 // The end of the stream goes out behind the residue.
                 let id = slot.residue.load(Relaxed);
                 slot.set(bits::SHUT);
-                self.residues.shutdown_later(id, libc::SHUT_WR);
-                return Verdict::Ret(0);
+                if self.residues.shutdown_later(id, libc::SHUT_WR) {
+                    return Verdict::Ret(0);
+                }
+                slot.clear(bits::SHUT);
             }
         }
         seg.stats.add(Counter::Made, 1);

@@ -210,9 +210,9 @@ impl Engine {
                 }
                 let first = v;
                 let mut last = start;
-                for i in start..c.n {
-                    if c.ops()[i].fd == fd {
-                        iov[v] = piece(c.bytes(&c.ops()[i]));
+                for (i, op) in c.ops().iter().enumerate().skip(start) {
+                    if op.fd == fd {
+                        iov[v] = piece(c.bytes(op));
                         v += 1;
                         done[i] = true;
                         last = i;
@@ -318,7 +318,7 @@ impl Engine {
 
     /// Gives each operation of an explicit segment its share of what the
     /// kernel took of its stream.
-    fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
+    pub(crate) fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
         if c.results.is_empty() {
             return;
         }

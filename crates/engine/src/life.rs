@@ -83,9 +83,9 @@ impl Engine {
 
     #[cold]
     fn stay_behind(&self) {
+        self.residues.hold();
         // SAFETY: a bare fork by system call: no handlers of the program run.
         // The child makes system calls only.
-        self.residues.hold();
         let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
         // SAFETY: held just now; the child has a copy of the lock and is its
         // only thread.

@@ -71,6 +71,9 @@ pub(crate) enum Standing {
     Failed(i32),
 }
 
+/// Length of one step of a wait for the end.
+const STEP_MS: i64 = 20;
+
 /// Data of the wake-up descriptor in the epoll set.
 pub(crate) const WAKE: u64 = u64::MAX;
 
@@ -320,12 +323,14 @@ impl Residues {
         }
     }
 
-    /// The program shuts its socket down: once the bytes are out.
-    pub fn shutdown_later(&self, id: u32, how: i32) {
+    /// The program shuts its socket down: once the bytes are out. False if
+    /// they just went, so that the plain call is due.
+    pub fn shutdown_later(&self, id: u32, how: i32) -> bool {
         self.with(id, |r| {
             r.shutdown = how;
             r.drain();
-        });
+        })
+        .is_some()
     }
 
     /// The program closed the descriptor (or asked for the error): the
@@ -400,18 +405,35 @@ impl Residues {
 
     /// Waits until all are out or `idle_ms` pass without progress.
     pub fn drain_to_end(&self, idle_ms: i64) {
-        let set = self.epoll();
-        while let (true, Some(set)) = (self.drain_all(|_, _, _| ()), set) {
-            let mut fds = [PollFd::from_borrowed_fd(borrow(set), PollFlags::IN)];
+        let mut idle = 0;
+        let mut before = 0;
+        while self.drain_all(|_, _, _| ()) && idle < idle_ms {
+            let done = self.bytes_done();
+            idle = if done == before { idle + STEP_MS } else { 0 };
+            before = done;
+            // In short steps: the sweeper may take an edge that this poll
+            // would wait for.
             let limit = rustix::time::Timespec {
-                tv_sec: idle_ms / 1000,
-                tv_nsec: (idle_ms % 1000) * 1_000_000,
+                tv_sec: 0,
+                tv_nsec: STEP_MS * 1_000_000,
             };
-            match poll(&mut fds, Some(&limit)) {
-                Ok(0) => return,
-                _ => self.consume_events(set),
+            if let Some(set) = self.epoll() {
+                let mut fds = [PollFd::from_borrowed_fd(borrow(set), PollFlags::IN)];
+                let _ = poll(&mut fds, Some(&limit));
+                self.consume_events(set);
+            } else {
+                let _ = poll(&mut [], Some(&limit));
             }
         }
+    }
+
+    fn bytes_done(&self) -> usize {
+        let mut sum = 0;
+        self.any(|r| {
+            sum += r.done.load(Relaxed);
+            false
+        });
+        sum
     }
 
     /// Takes the edges of the set, so that a poll of it waits for new ones.

@@ -315,7 +315,7 @@ impl Engine {
         let ours = if c.streams == 1 { c.one_piece() } else { None };
         let (Some(ours), true) = (
             ours.map(piece),
-            theirs.len() <= GATHER && self.rule(Rule::Merge),
+            theirs.len() <= GATHER && self.rule(Rule::Merge) && !seg.explicit.get(),
         ) else {
             drop(c);
             return self.settled(seg, slot, call.fd);
@@ -325,10 +325,8 @@ impl Engine {
         all[0] = ours;
         all[1..=theirs.len()].copy_from_slice(theirs);
         let n = self.send_now(seg, call, &all[..=theirs.len()]);
-        let verdict = match n {
+        match n {
             Ok(n) if n >= held => {
-                let result = self.record(seg, &mut c, call.fd, call.kind, (n - held) as i64);
-                let _ = result;
                 c.clear();
                 slot.clear(bits::OWNER | bits::HELD_BACK);
                 seg.pending.store(0, Release);
@@ -349,14 +347,11 @@ impl Engine {
                 self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, false);
                 drop(c);
                 match slot.state() {
-                    s if s & bits::ERROR != 0 => {
-                        return self.troubled(seg, slot, call.fd, s, call.flags);
-                    }
+                    s if s & bits::ERROR != 0 => self.troubled(seg, slot, call.fd, s, call.flags),
                     _ => Verdict::Err(EAGAIN),
                 }
             }
-        };
-        verdict
+        }
     }
 
     fn send_now(&self, seg: &Segment, call: &WriteCall, all: &[iovec]) -> Result<usize, i64> {

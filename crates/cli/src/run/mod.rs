@@ -80,10 +80,12 @@ fn start(args: &Args) -> Result<ExitCode, Refusal> {
         }
     }
     library::preload(&mut command, &library);
-    let failed = |e: std::io::Error| Refusal::cannot(format!("cannot run {}: {e}", program.display()));
+    let failed =
+        |e: std::io::Error| Refusal::cannot(format!("cannot run {}: {e}", program.display()));
     match &args.stats {
         None => Err(failed(command.exec())),
-        Some(file) => supervise::run(command, file.as_deref())
-            .map_err(|e| Refusal::cannot(format!("{e:#}"))),
+        Some(file) => {
+            supervise::run(command, file.as_deref()).map_err(|e| Refusal::cannot(format!("{e:#}")))
+        }
     }
 }

@@ -12,9 +12,7 @@ use std::process::{Command, ExitCode};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-const FORWARDED: &[i32] = &[
-    SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH,
-];
+const FORWARDED: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH];
 
 /// Runs `command` to its end. The statistics go to `file` every second and at
 /// the end, or to standard error at the end.

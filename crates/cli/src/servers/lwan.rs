@@ -14,9 +14,9 @@ impl Server for Lwan {
     }
 
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
-        let program = std::env::var_os("LWAN")
-            .filter(|p| !p.is_empty())
-            .context("Debian has no package of lwan; build it and give its path: LWAN=/path/to/lwan")?;
+        let program = std::env::var_os("LWAN").filter(|p| !p.is_empty()).context(
+            "Debian has no package of lwan; build it and give its path: LWAN=/path/to/lwan",
+        )?;
         let text = include_str!("../../../../conf/lwan.conf");
         let conf = configure(place, "lwan.conf", text, &[])?;
         Ok(vec![program, "-c".into(), arg(&conf)])

@@ -31,7 +31,11 @@ impl Server for Redis {
         for n in sizes {
             let v = &crate::workload::page(100)[..n];
             let key = format!("esca:{n}");
-            write!(ask, "*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${n}\r\n", key.len())?;
+            write!(
+                ask,
+                "*3\r\n$3\r\nSET\r\n${}\r\n{key}\r\n${n}\r\n",
+                key.len()
+            )?;
             ask.extend_from_slice(v);
             ask.extend_from_slice(b"\r\n");
             want.extend_from_slice(b"+OK\r\n");

@@ -103,7 +103,7 @@ interpose! {
     }
 
     fn abort() -> !, real {
-        before_spawn();
+        process::finish();
         // SAFETY: no arguments.
         unsafe { real() }
     }
