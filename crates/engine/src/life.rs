@@ -2,6 +2,7 @@
 
 use crate::engine::Engine;
 use crate::segment::{OpKind, Segment, SegmentResult};
+use crate::slot::bits;
 use esca_abi::stats::{self, Counter};
 use std::sync::atomic::Ordering::*;
 
@@ -50,6 +51,7 @@ impl Engine {
         for seg in self.segments() {
             // SAFETY: as above.
             unsafe { seg.custody.reset() };
+            self.disown(seg);
             let own = mine.is_some_and(|m| std::ptr::eq(m, seg));
             if !own {
                 seg.taken.store(false, Release);
@@ -59,6 +61,19 @@ impl Engine {
         self.sweeper.forked();
         self.residues.forked();
         self.table.processes.fetch_add(1, Relaxed);
+    }
+
+    /// In a forked child: what is still in custody (a fork inside a signal
+    /// handler that interrupted the library) is the parent's to send.
+    fn disown(&self, seg: &Segment) {
+        let mut c = seg.custody.lock();
+        for op in c.ops() {
+            if let Some(slot) = self.slots.get(op.fd) {
+                slot.clear(bits::OWNER);
+            }
+        }
+        c.clear();
+        seg.pending.store(0, Release);
     }
 
     /// Before exec: everything to the kernel. What a full socket does not

@@ -16,9 +16,10 @@ static FILE: OnceLock<(CString, CString)> = OnceLock::new();
 /// that forked workers share where `ESCA_STATS` asks for a file.
 pub(crate) fn open() {
     let path = |name| {
-        std::env::var_os(name)
-            .filter(|v| !v.is_empty())
-            .and_then(|v| CString::new(v.into_vec()).ok())
+        // Absolute: a server may change its directory.
+        let value = std::env::var_os(name).filter(|v| !v.is_empty())?;
+        let path = std::path::absolute(value).ok()?;
+        CString::new(path.into_os_string().into_vec()).ok()
     };
     if let Some(shm) = path("ESCA_STATS_SHM") {
         map_file(&shm);
