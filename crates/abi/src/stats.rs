@@ -74,6 +74,8 @@ counters! {
         FlushStream = "other_stream",
         FlushCall = "call_on_stream",
         FlushEffect = "effect",
+        /// Nothing is expected to follow on the stream.
+        FlushDone = "complete",
         FlushFull = "full",
         FlushAge = "age",
         FlushLife = "process_life",

@@ -265,7 +265,14 @@ impl Engine {
                 stats.add(Counter::RuleMerge, 1);
             }
         }
-        if !self.sweeper.ensure(self) {
+        // The last of a train: waiting longer would gain nothing.
+        let waits = more
+            || self.wants_all(seg)
+            || slot.state() & bits::CORK_VIRTUAL != 0
+            || seg.predictor.keep(kind);
+        if mine && !waits {
+            self.flush(seg, stats, Counter::FlushDone);
+        } else if !self.sweeper.ensure(self) {
             // Nobody would bound the time: keep nothing from now on.
             self.retired.store(true, Release);
             self.flush(seg, stats, Counter::FlushLife);

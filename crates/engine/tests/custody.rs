@@ -147,8 +147,8 @@ fn header_and_small_file_are_one_send() {
     assert_eq!(at, 924);
     // The file may be closed, or its number reused, before the flush.
     drop(f);
-    expect_nothing(&peer);
-    h.wait(1);
+    // Nothing is known to follow a file: the train leaves with it.
+    assert_eq!(w.count(Counter::FlushDone), 1);
     expect(&mut peer, b"header ");
     expect(&mut peer, &body[24..924]);
     assert_eq!(w.count(Counter::RuleSmallFile), 1);
@@ -169,7 +169,7 @@ fn a_null_offset_moves_the_file_and_the_end_is_short() {
     h.wait(1);
     expect(&mut peer, b"h");
     expect(&mut peer, &body);
-    assert!(w.count(Counter::RuleSmallFile) >= 2);
+    assert!(w.count(Counter::RuleSmallFile) >= 1);
 }
 
 #[test]

@@ -1,0 +1,96 @@
+//! Threads: one stream from two of them, in the order that the program's own
+//! means make.
+
+use crate::sys;
+use crate::{Actor, LOST, Scene};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering::*};
+
+pub const SCENES: &[(&str, Scene)] = &[("mutex", mutex), ("hand-over", hand_over)];
+
+/// Records that a mutex numbers, from two threads.
+fn mutex(a: &Actor) {
+    let fd = a.connection();
+    a.turn(fd);
+    let next = Mutex::new(0);
+    let work = || {
+        loop {
+            let mut number = next.lock().expect("the lock");
+            if *number == 4000 {
+                return;
+            }
+            let record = format!("{:07}\n", *number);
+            // In two pieces: there is something to merge.
+            for piece in [&record[..3], &record[3..]] {
+                put(a, fd, piece.as_bytes());
+            }
+            *number += 1;
+        }
+    };
+    std::thread::scope(|s| {
+        s.spawn(work);
+        s.spawn(work);
+    });
+    a.until_closed(fd);
+}
+
+/// Writes all of it, waiting with poll.
+fn put(a: &Actor, fd: i32, mut bytes: &[u8]) {
+    while !bytes.is_empty() {
+        match sys::write(fd, bytes) {
+            Ok(n) => bytes = &bytes[n..],
+            Err(libc::EAGAIN) => {
+                let mut p = [libc::pollfd {
+                    fd,
+                    events: libc::POLLOUT,
+                    revents: 0,
+                }];
+                a.check("room", sys::poll(&mut p, LOST) == Ok(1));
+            }
+            Err(e) => return a.log(format_args!("FAIL put: errno {e}")),
+        }
+    }
+}
+
+/// A descriptor that goes from the event loop to another thread and back,
+/// and is closed by the other one.
+fn hand_over(a: &Actor) {
+    const ROUNDS: u32 = 200;
+    // Whose turn it is: odd, the other thread's.
+    let turn = AtomicU32::new(0);
+    let until = |n| {
+        while turn.load(Acquire) != n {
+            std::hint::spin_loop();
+        }
+    };
+    let fd = a.connection();
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            for round in 0..ROUNDS {
+                until(2 * round + 1);
+                a.check("3", sys::write(fd, b"3") == Ok(1));
+                a.check("4", sys::write(fd, b"4") == Ok(1));
+                if round + 1 == ROUNDS {
+                    a.saw("close", sys::close(fd));
+                }
+                turn.store(2 * round + 2, Release);
+            }
+        });
+        for round in 0..ROUNDS {
+            a.turn(fd);
+            a.check("1", sys::write(fd, b"1") == Ok(1));
+            a.check("2", sys::write(fd, b"2") == Ok(1));
+            turn.store(2 * round + 1, Release);
+            until(2 * round + 2);
+            if round + 1 < ROUNDS {
+                a.check("5", sys::write(fd, b"5") == Ok(1));
+            }
+        }
+        a.saw("write to it", sys::write(fd, b"no"));
+        a.saw(
+            "its number",
+            sys::open(c"/dev/null").map(|n| usize::from(n as i32 == fd)),
+        );
+    });
+    a.check("the second call", a.next().0 == a.listener);
+}

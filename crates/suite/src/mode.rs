@@ -1,0 +1,105 @@
+//! Without ESCA, or under one of its policies.
+
+use crate::dir::Dir;
+use crate::shared::Shared;
+use esca_abi::stats::{ALL, Counter, NAMES, Table};
+use std::path::PathBuf;
+use std::process::Command;
+
+/// How a program is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Against the plain kernel.
+    Plain,
+    /// Under the preload library, with this policy.
+    Esca(&'static str),
+}
+
+/// Every policy that aggregates. `ESCA_SUITE=plain` gives the plain kernel in
+/// their place: that shows whether a test itself always comes out the same.
+#[must_use]
+pub fn policies() -> [Mode; 2] {
+    if std::env::var_os("ESCA_SUITE").is_some_and(|s| s == "plain") {
+        return [Mode::Plain; 2];
+    }
+    [Mode::Esca("coalesce"), Mode::Esca("batch")]
+}
+
+/// The preload library: `ESCA_LIB`, or the workspace's release build.
+#[must_use]
+pub fn library() -> PathBuf {
+    let built = || crate::build::workspace().join("target/release/libesca_preload.so");
+    let path = std::env::var_os("ESCA_LIB").map_or_else(built, PathBuf::from);
+    path.canonicalize().unwrap_or_else(|e| {
+        panic!(
+            "no preload library: run make first (or set ESCA_LIB)\n{}: {e}",
+            path.display()
+        )
+    })
+}
+
+/// The statistics of the processes of one run.
+pub struct Stats {
+    table: Shared<Table>,
+    _dir: Dir,
+}
+
+impl Mode {
+    /// Sets a command up to run this way. The statistics fill while it runs.
+    pub fn apply(self, command: &mut Command) -> Option<Stats> {
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("ESCA_") || name == "LD_PRELOAD" {
+                command.env_remove(name);
+            }
+        }
+        let Mode::Esca(policy) = self else {
+            return None;
+        };
+        let dir = Dir::new();
+        let table = Shared::<Table>::create(&dir.path().join("stats"));
+        table.init();
+        command
+            .env("LD_PRELOAD", library())
+            .env("ESCA_POLICY", policy)
+            .env("ESCA_STATS_SHM", table.path());
+        Some(Stats { table, _dir: dir })
+    }
+}
+
+impl Stats {
+    /// A counter's total over all processes, up to now.
+    #[must_use]
+    pub fn get(&self, c: Counter) -> u64 {
+        self.table.total(c)
+    }
+
+    /// Asserts that the library was at work: it saw the program's waits.
+    pub fn assert_active(&self) {
+        let seen = self.get(Counter::CallWait) > 0;
+        assert!(seen, "the library was never active: {}", self.describe());
+    }
+
+    /// Asserts that something was aggregated: the run tested ESCA and not
+    /// the plain kernel.
+    pub fn assert_aggregated(&self) {
+        self.assert_active();
+        assert!(
+            self.get(Counter::Deferred) + self.get(Counter::Elided) > 0,
+            "nothing was aggregated: {}",
+            self.describe()
+        );
+    }
+
+    /// Every counter that isn't zero.
+    #[must_use]
+    pub fn describe(&self) -> String {
+        let mut all = String::new();
+        for (c, (group, name)) in ALL.iter().zip(NAMES) {
+            let n = self.get(*c);
+            if n > 0 {
+                all += &format!("{group}.{name}={n} ");
+            }
+        }
+        all
+    }
+}
