@@ -47,8 +47,8 @@ if [ -n "$missing" ]; then
         apt-get install -y -q --no-install-recommends "$@"
 fi
 
-if ! command -v cargo >/dev/null 2>&1; then
-    echo "setup: cargo is missing; Debian's is too old for edition 2024:" >&2
+if ! cargo --version 2>/dev/null | grep -Eq '^cargo 1\.(9[5-9]|[1-9][0-9][0-9])'; then
+    echo "setup: cargo 1.95 or newer is missing; Debian's is too old for edition 2024:" >&2
     echo "setup: install Rust 1.95 or newer with rustup (https://rustup.rs)" >&2
     exit 1
 fi

@@ -62,6 +62,7 @@ pub fn main(args: &Args) -> Result<()> {
         ensure!(jobs.len() > before, "{name} has no load '{load}'");
     }
     let own = host::own_network();
+    crate::interrupt::watch()?;
     let dir = tempfile::tempdir()?;
     let machine = host::Host::look(own);
     machine.print();

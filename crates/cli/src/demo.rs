@@ -20,6 +20,7 @@ pub struct Args {
 pub fn main(args: &Args) -> Result<()> {
     let server = servers::find(&args.server)?;
     let own = host::own_network();
+    crate::interrupt::watch()?;
     println!("An unmodified {} without and with ESCA.\n", server.name());
     host::Host::look(own).print();
     let dir = tempfile::tempdir()?;

@@ -4,6 +4,7 @@
 mod bench;
 mod demo;
 mod host;
+mod interrupt;
 mod load;
 mod measure;
 mod pairs;

@@ -1,9 +1,9 @@
 //! A running server and what it uses: CPU time, system calls, TCP segments.
 
-use crate::host;
 use crate::run::find_library;
 use crate::servers::{Place, Server};
 use crate::stats::Shared;
+use crate::{host, interrupt};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
@@ -46,6 +46,7 @@ impl Running {
                 .env("ESCA_STATS_SHM", shared.path());
             stats = Some(shared);
         }
+        interrupt::check()?;
         let child = host::on_cpu(host::pins().map(|p| p.0), || command.spawn())
             .with_context(|| format!("cannot start {}", server.name()))?;
         let mut running = Running { child, stats };
@@ -108,12 +109,16 @@ fn tasks(pid: u32) -> Vec<std::path::PathBuf> {
 
 impl Drop for Running {
     fn drop(&mut self) {
+        let all = self.pids();
         let pid = Pid::from_child(&self.child);
         let _ = kill_process(pid, Signal::TERM);
         let end = Instant::now() + Duration::from_secs(3);
         while let Ok(None) = self.child.try_wait() {
             if Instant::now() > end {
-                let _ = self.child.kill();
+                // Its workers first, while their numbers are surely theirs.
+                for p in all.iter().rev().filter_map(|p| Pid::from_raw(*p as i32)) {
+                    let _ = kill_process(p, Signal::KILL);
+                }
                 let _ = self.child.wait();
                 return;
             }

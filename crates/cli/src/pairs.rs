@@ -156,7 +156,9 @@ pub fn compare(
 }
 
 fn client(load: &Load) -> Result<crate::load::Outcome> {
-    host::on_cpu(host::pins().map(|p| p.1), || load.run())
+    let out = host::on_cpu(host::pins().map(|p| p.1), || load.run());
+    crate::interrupt::check()?;
+    out
 }
 
 fn one(

@@ -52,8 +52,14 @@ impl Shared {
         text
     }
 
-    /// Writes the totals to `path`, in one step for its readers.
+    /// Writes the totals to `path`: in one step for its readers where it is
+    /// (or shall be) a file, behind links; straight to a pipe or a device.
     pub fn write(&self, path: &Path) -> Result<()> {
+        let path = &path.canonicalize().unwrap_or_else(|_| path.into());
+        if path.exists() && !path.is_file() {
+            std::fs::write(path, self.json())?;
+            return Ok(());
+        }
         let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
         let mut tmp = tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
         tmp.write_all(self.json().as_bytes())?;

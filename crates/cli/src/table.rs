@@ -54,12 +54,15 @@ fn right(mut t: Table, from: usize) -> Table {
     t
 }
 
+/// A name, a figure, digits after the point.
+type Figure = (&'static str, fn(&Sample) -> f64, usize);
+
 /// One comparison in full.
 pub fn detail(c: &Comparison) -> Table {
     let mut t = Table::new();
     t.load_preset(presets::UTF8_HORIZONTAL_ONLY);
     t.set_header(["", "without", "with ESCA", "ratio", "spread of ratios"]);
-    let figures: [(&str, fn(&Sample) -> f64, usize); 4] = [
+    let figures: [Figure; 4] = [
         ("requests/s", |s| s.rate, 0),
         ("CPU per request (us)", |s| s.cpu, 2),
         ("latency p50 (us)", |s| s.p50, 0),

@@ -9,6 +9,19 @@ const NAME: &str = "libesca_preload.so";
 /// Finds the library: `ESCA_LIB`, beside this program, or where packages put
 /// it. The error says where it was looked for.
 pub fn find() -> Result<PathBuf, String> {
+    let path = look()?;
+    let path = path.canonicalize().unwrap_or(path);
+    // The dynamic linker splits its list at these (ld.so(8)).
+    if path.to_string_lossy().contains([' ', ':']) {
+        return Err(format!(
+            "LD_PRELOAD cannot name {}, for its space or colon; move it or set ESCA_LIB",
+            path.display()
+        ));
+    }
+    Ok(path)
+}
+
+fn look() -> Result<PathBuf, String> {
     if let Some(p) = std::env::var_os("ESCA_LIB") {
         let p = PathBuf::from(p);
         return if p.is_file() {

@@ -5,7 +5,9 @@ use crate::stats::Shared;
 use anyhow::{Context, Result};
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::*;
-use signal_hook::iterator::Signals;
+use signal_hook::iterator::SignalsInfo;
+use signal_hook::iterator::exfiltrator::origin::WithOrigin;
+use signal_hook::low_level::siginfo::Cause;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, ExitCode};
@@ -13,6 +15,14 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 const FORWARDED: &[i32] = &[SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGWINCH];
+
+/// The signals that this process ignores, a bit each (proc(5), `SigIgn`).
+fn ignored() -> u64 {
+    let text = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = text.lines().find_map(|l| l.strip_prefix("SigIgn:"));
+    mask.and_then(|m| u64::from_str_radix(m.trim(), 16).ok())
+        .unwrap_or(0)
+}
 
 /// Runs `command` to its end. The statistics go to `file` every second and at
 /// the end, or to standard error at the end.
@@ -24,16 +34,23 @@ pub fn run(mut command: Command, file: Option<&Path>) -> Result<ExitCode> {
             .write(f)
             .with_context(|| format!("cannot write statistics to {}", f.display()))?;
     }
-    // Before the start, so that no signal is lost.
-    let mut signals = Signals::new(FORWARDED)?;
+    // Before the start, so that no signal is lost. One that is ignored (by
+    // nohup) stays ignored in the program.
+    let ignored = ignored();
+    let forwarded = FORWARDED.iter().filter(|s| ignored & (1 << (**s - 1)) == 0);
+    let mut signals = SignalsInfo::<WithOrigin>::new(forwarded)?;
     let mut child = command
         .spawn()
         .with_context(|| format!("cannot run {}", command.get_program().display()))?;
     let pid = Pid::from_child(&child);
     let forward = signals.handle();
     let hands = std::thread::spawn(move || {
-        for s in signals.forever() {
-            if let Some(s) = Signal::from_named_raw(s) {
+        for got in signals.forever() {
+            // A terminal sends to the whole group, so to the program too.
+            if got.cause == Cause::Kernel {
+                continue;
+            }
+            if let Some(s) = Signal::from_named_raw(got.signal) {
                 // Gone already: its end is being reported.
                 let _ = kill_process(pid, s);
             }

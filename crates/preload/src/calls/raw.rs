@@ -9,9 +9,9 @@ interpose! { unchecked
     fn syscall(
         nr: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long,
     ) -> c_long, real {
-        // SAFETY: each namesake gets the program's arguments of that call.
         if let Some(i) = enter() {
             drop(i);
+            // SAFETY: each namesake gets the program's arguments of that call.
             if let Some(r) = unsafe { known(nr, [a, b, c, d, e, f]) } {
                 return r;
             }

@@ -1,4 +1,5 @@
 //! The calls that send.
+#![allow(clippy::unnecessary_cast)] // msghdr's types differ between glibc and musl.
 
 use crate::real::{errno, interpose, set_errno};
 use crate::thread::{enter, may_bypass};
