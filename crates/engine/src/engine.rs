@@ -147,13 +147,9 @@ impl Engine {
     #[inline]
     pub fn flush(&self, seg: &Segment, stats: &stats::Slot, cause: Cause) {
         if seg.pending.load(Acquire) != 0 {
-            self.flush_all(seg, stats, cause, false);
+            let mut c = seg.custody.lock();
+            self.flush_locked(seg, &mut c, stats, cause, false);
         }
-    }
-
-    pub(crate) fn flush_all(&self, seg: &Segment, stats: &stats::Slot, cause: Cause, more: bool) {
-        let mut c = seg.custody.lock();
-        self.flush_locked(seg, &mut c, stats, cause, more);
     }
 
     pub(crate) fn flush_locked(
@@ -255,19 +251,27 @@ impl Engine {
         }
     }
 
-    /// Hands over the custody of one stream of `seg`.
-    pub(crate) fn flush_stream(&self, seg: &Segment, fd: i32, stats: &stats::Slot, cause: Cause) {
+    /// Hands over the custody of one stream of `seg`; with `more`, what
+    /// follows at once joins its last segment.
+    pub(crate) fn flush_stream(
+        &self,
+        seg: &Segment,
+        fd: i32,
+        stats: &stats::Slot,
+        cause: Cause,
+        more: bool,
+    ) {
         let mut c = seg.custody.lock();
         let mine = c.ops().iter().filter(|o| o.fd == fd).count();
         if mine == 0 {
             return;
         }
         if mine == c.n {
-            self.flush_locked(seg, &mut c, stats, cause, false);
+            self.flush_locked(seg, &mut c, stats, cause, more);
             return;
         }
         stats.add(cause, 1);
-        self.flush_table(&mut c, stats, Some(fd), false);
+        self.flush_table(&mut c, stats, Some(fd), more);
         c.remove(fd);
         seg.pending.store(c.n as u32, Release);
     }
@@ -348,7 +352,7 @@ impl Engine {
     #[cold]
     fn settle_owner(&self, id: u16, fd: i32, stats: &stats::Slot, cause: Cause) {
         if let Some(seg) = self.segments().nth(id as usize) {
-            self.flush_stream(seg, fd, stats, cause);
+            self.flush_stream(seg, fd, stats, cause, false);
         }
     }
 
@@ -370,7 +374,7 @@ impl Engine {
     }
 
     /// Before a call that is not understood: as [`Engine::effect`].
-    pub fn flush_everything_of(&self, seg: &Segment) {
+    pub fn before_unknown_call(&self, seg: &Segment) {
         seg.stats.add(Counter::CallOther, 1);
         seg.stats.add(Counter::Made, 1);
         self.effect(seg);

@@ -21,7 +21,7 @@ impl Engine {
                     slot.drained.store(0, Relaxed);
                     if last == drained::mark(seg)
                         && flags & !drained::PLAIN_FLAGS == 0
-                        && slot.state() & bits::ERROR == 0
+                        && slot.state() & (bits::ERROR | bits::NONBLOCK) == bits::NONBLOCK
                     {
                         seg.stats.add(Counter::Elided, 1);
                         seg.stats.add(Counter::RuleDrained, 1);

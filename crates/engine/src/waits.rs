@@ -83,10 +83,12 @@ impl Engine {
     }
 
     /// After `epoll_ctl(delete)` succeeded: it may be in another set still,
-    /// so only an edge-triggered stream's watch ends.
+    /// so only an edge-triggered stream's watch ends, and what is known of its
+    /// last read.
     pub fn unregistered(&self, fd: i32) {
         if let Some(slot) = self.slots.get(fd) {
-            slot.clear(bits::HANGUP_WATCHED);
+            slot.drained.store(0, Relaxed);
+            slot.clear(bits::HANGUP_WATCHED | bits::EPOLL_LEVEL);
         }
     }
 }

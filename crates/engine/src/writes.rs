@@ -523,14 +523,7 @@ impl Engine {
             return self.settled(seg, slot, fd);
         }
         let ahead = self.rule(Rule::FileHead);
-        let mut c = seg.custody.lock();
-        if c.streams == 1 {
-            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, ahead);
-            drop(c);
-        } else {
-            drop(c);
-            return self.settled(seg, slot, fd);
-        }
+        self.flush_stream(seg, fd, seg.stats, Counter::FlushCall, ahead);
         let state = slot.state();
         if state & (bits::RESIDUE | bits::ERROR) != 0 {
             return self.troubled(seg, slot, fd, state, 0);

@@ -313,6 +313,24 @@ fn a_drained_read_is_not_made_once() {
 }
 
 #[test]
+fn a_blocking_socket_never_says_eagain() {
+    let w = world(Policy::Coalesce);
+    let h = w.hands();
+    let (fd, mut peer) = w.pair(None);
+    h.wait(1);
+    peer.write_all(b"request").unwrap();
+    let mut room = [0; 64];
+    until(|| h.read(fd, &mut room) == Ok(7));
+    // The short read is remembered, but the program makes the socket block.
+    // SAFETY: the test's own descriptor.
+    unsafe { libc::fcntl(fd, libc::F_SETFL, 0) };
+    h.engine.nonblocking(h.seg, fd, false);
+    peer.write_all(b"next").unwrap();
+    assert_eq!(h.read(fd, &mut room), Ok(4));
+    assert_eq!(w.count(Counter::RuleDrained), 0);
+}
+
+#[test]
 fn explicit_segments_give_each_result() {
     let w = world(Policy::Coalesce);
     let h = w.hands();

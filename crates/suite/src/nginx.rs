@@ -19,6 +19,8 @@ pub struct Conf<'a> {
     pub listen: &'a str,
     /// Worker processes; 0 means 1.
     pub workers: u32,
+    /// Its environment, beside what the mode sets.
+    pub env: &'a [(&'a str, &'a str)],
 }
 
 /// A running nginx: master and workers.
@@ -39,6 +41,7 @@ impl Nginx {
             server,
             listen,
             workers,
+            env,
         } = conf;
         let workers = workers.max(1);
         let log = if http.contains("access_log") {
@@ -59,6 +62,7 @@ impl Nginx {
             ),
         );
         let mut command = Command::new("nginx");
+        command.envs(env.iter().copied());
         command.arg("-e").arg(dir.path().join("error.log"));
         command.arg("-c").arg(file).arg("-p").arg(dir.path());
         let server = Server::start(mode, port, &mut command);

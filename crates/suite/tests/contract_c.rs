@@ -1,4 +1,4 @@
-//! The contract for a C program with glibc's checked names: vfork and exec,
+//! The contract for a C program: vfork and exec, which Rust does not have,
 //! system, popen.
 
 use esca_abi::stats::Counter;

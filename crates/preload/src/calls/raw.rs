@@ -16,7 +16,7 @@ interpose! { unchecked
                 return r;
             }
             if let Some(i) = enter() && !matches!(nr, libc::SYS_gettid | libc::SYS_getpid) {
-                i.flush_everything_of(i.seg);
+                i.before_unknown_call(i.seg);
             }
         }
         // SAFETY: the program's own arguments.

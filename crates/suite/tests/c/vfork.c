@@ -1,5 +1,5 @@
 /*
- * A server around epoll in C, compiled with checked names (_FORTIFY_SOURCE):
+ * A server around epoll in C:
  * vfork and exec, system and popen with bytes in custody. Rust has no vfork.
  */
 #define _GNU_SOURCE
