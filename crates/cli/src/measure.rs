@@ -1,6 +1,6 @@
 //! A running server and what it uses: CPU time, system calls, TCP segments.
 
-use crate::run::find_library;
+use crate::run::{find_library, preload};
 use crate::servers::{Place, Server};
 use crate::stats::Shared;
 use crate::{host, interrupt};
@@ -40,8 +40,8 @@ impl Running {
         let mut stats = None;
         if let Way::Esca(policy) = way {
             let shared = Shared::new()?;
+            preload(&mut command, &find_library().map_err(|e| anyhow!(e))?);
             command
-                .env("LD_PRELOAD", find_library().map_err(|e| anyhow!(e))?)
                 .env("ESCA_POLICY", policy)
                 .env("ESCA_STATS_SHM", shared.path());
             stats = Some(shared);

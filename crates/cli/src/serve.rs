@@ -1,7 +1,7 @@
 //! `esca serve`: one of the known servers in the foreground, without or with
 //! ESCA (the launch targets of the Makefile).
 
-use crate::servers::{self, Place};
+use crate::servers;
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -28,10 +28,7 @@ pub fn main(args: &Args) -> Result<()> {
         .with_context(|| format!("cannot make {}", args.dir.display()))?;
     let dir = args.dir.canonicalize()?;
     let mut place = crate::pairs::place(&dir, server)?;
-    place = Place {
-        port: args.port,
-        ..place
-    };
+    place.port = args.port;
     let words = server.command(&place)?;
     println!("{} on http://127.0.0.1:{}/", server.name(), args.port);
     println!("files in {}; stop it with Ctrl-C", place.root.display());

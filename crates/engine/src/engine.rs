@@ -322,7 +322,7 @@ impl Engine {
 
     /// Gives each operation of an explicit segment its share of what the
     /// kernel took of its stream.
-    pub(crate) fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
+    fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
         if c.results.is_empty() {
             return;
         }

@@ -4,7 +4,9 @@
 //! A server that answers with one write has nothing to merge, and copying its
 //! bytes would be a pure loss (contract 8). The last operation of a train
 //! (nginx's `sendfile` after its `writev`) is found the same way, so that the
-//! train leaves with it and not at the end of the segment. The predictor learns from what
+//! train leaves with it and not at the end of the segment.
+//!
+//! The predictor learns from what
 //! the program does, whether or not the write was kept, so it needs no
 //! probing; the forerunner dBatch stopped batching by a similar automaton.
 

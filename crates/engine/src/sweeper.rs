@@ -2,8 +2,8 @@
 //! a handler computes (contract 5), and drains residues (contract 3).
 //!
 //! Its looks are rare while handlers are quick, and frequent once one was
-//! found to compute for long. It is started at the first deferral, again after a fork, and sleeps while
-//! the process is idle. A deferral stamps its segment with the sweeper's tick
+//! found to compute for long. It is started at the first deferral, again after
+//! a fork, and sleeps while the process is idle. A deferral stamps its segment with the sweeper's tick
 //! count, so ages cost no clock. The thread has no signals and touches
 //! nothing of the program.
 
@@ -13,6 +13,7 @@ use crate::residue::{Standing, WAKE, borrow};
 use crate::slot::bits;
 use esca_abi::stats::Counter;
 use rustix::event::epoll;
+use rustix::fd::{FromRawFd, IntoRawFd, OwnedFd};
 use rustix::thread::futex;
 use rustix::time::Timespec;
 use std::mem::MaybeUninit;
@@ -89,10 +90,7 @@ impl Sweeper {
             .is_ok()
         {
             let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
-            let e = self.eventfd.load(SeqCst);
-            if e >= 0 {
-                let _ = rustix::io::write(borrow(e), &1u64.to_ne_bytes());
-            }
+            self.ring();
         }
     }
 
@@ -117,18 +115,11 @@ impl Sweeper {
             return;
         }
         let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
-        let e = self.eventfd.load(SeqCst);
-        if e >= 0 {
-            let _ = rustix::io::write(borrow(e), &1u64.to_ne_bytes());
-        }
+        self.ring();
         while self.thread.load(SeqCst) != 0 {
             let _ = futex::wait(&self.thread, futex::Flags::PRIVATE, 1, None);
         }
-        if e >= 0 {
-            use rustix::fd::FromRawFd;
-            // SAFETY: ours, and the thread is gone.
-            drop(unsafe { rustix::fd::OwnedFd::from_raw_fd(e) });
-        }
+        self.close_eventfd();
     }
 
     /// In a forked child there is no sweeper yet.
@@ -137,11 +128,23 @@ impl Sweeper {
         self.thread.store(0, SeqCst);
         // SAFETY: the child has one thread.
         unsafe { self.start.reset() };
+        self.close_eventfd();
+    }
+
+    /// Where no sweeper uses it: the thread is gone, or is not in this process.
+    fn close_eventfd(&self) {
         let e = self.eventfd.swap(-1, SeqCst);
         if e >= 0 {
-            use rustix::fd::FromRawFd;
-            // SAFETY: the child's copy of a descriptor that is ours.
-            drop(unsafe { rustix::fd::OwnedFd::from_raw_fd(e) });
+            // SAFETY: ours, and the swap took the only reference to it.
+            drop(unsafe { OwnedFd::from_raw_fd(e) });
+        }
+    }
+
+    /// Wakes a sweeper that waits for writable sockets.
+    fn ring(&self) {
+        let e = self.eventfd.load(SeqCst);
+        if e >= 0 {
+            let _ = rustix::io::write(borrow(e), &1u64.to_ne_bytes());
         }
     }
 
@@ -292,7 +295,6 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
             rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
         )
     {
-        use rustix::fd::IntoRawFd;
         let data = epoll::EventData::new_u64(WAKE);
         let e = crate::residue::to_high(e);
         let _ = epoll::add(borrow(set), &e, data, epoll::EventFlags::IN);

@@ -6,7 +6,8 @@ use common::*;
 use esca_abi::stats::Counter;
 use esca_engine::settings::{Policy, RuleSet};
 use std::io::Write;
-use std::os::fd::AsRawFd;
+use std::net::TcpStream;
+use std::os::fd::{AsRawFd, RawFd};
 
 fn file(bytes: &[u8]) -> std::fs::File {
     let path = std::env::temp_dir().join(format!(
@@ -290,15 +291,20 @@ fn repeated_nodelay_is_not_said_again() {
     assert_eq!(kernel_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY), 1);
 }
 
+/// A segment begins with a request that is shorter than the room for it.
+fn short_read(h: &Hands, fd: RawFd, peer: &mut TcpStream, room: &mut [u8]) {
+    h.wait(1);
+    peer.write_all(b"request").unwrap();
+    until(|| h.read(fd, room) == Ok(7));
+}
+
 #[test]
 fn a_drained_read_is_not_made_once() {
     let w = world(Policy::Coalesce);
     let h = w.hands();
     let (fd, mut peer) = w.pair(None);
-    h.wait(1);
-    peer.write_all(b"request").unwrap();
     let mut room = [0; 64];
-    until(|| h.read(fd, &mut room) == Ok(7));
+    short_read(&h, fd, &mut peer, &mut room);
     // More arrives; the one EAGAIN is as if it had come a moment later.
     peer.write_all(b"next").unwrap();
     assert_eq!(h.read(fd, &mut room), Err(libc::EAGAIN));
@@ -317,10 +323,8 @@ fn a_blocking_socket_never_says_eagain() {
     let w = world(Policy::Coalesce);
     let h = w.hands();
     let (fd, mut peer) = w.pair(None);
-    h.wait(1);
-    peer.write_all(b"request").unwrap();
     let mut room = [0; 64];
-    until(|| h.read(fd, &mut room) == Ok(7));
+    short_read(&h, fd, &mut peer, &mut room);
     // The short read is remembered, but the program makes the socket block.
     // SAFETY: the test's own descriptor.
     unsafe { libc::fcntl(fd, libc::F_SETFL, 0) };

@@ -11,7 +11,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-pub use library::find as find_library;
+pub use library::{find as find_library, preload};
 
 /// Exit codes of env(1) and nohup(1), which wrap programs too.
 const CANNOT_RUN: u8 = 126;
@@ -79,7 +79,7 @@ fn start(args: &Args) -> Result<ExitCode, Refusal> {
             command.env(name, v);
         }
     }
-    library::preload(&mut command, &library);
+    preload(&mut command, &library);
     let failed =
         |e: std::io::Error| Refusal::cannot(format!("cannot run {}: {e}", program.display()));
     match &args.stats {
