@@ -364,6 +364,9 @@ impl Engine {
             self.flush(seg, seg.stats, Counter::FlushEffect);
         }
         seg.predictor.ended();
+        // It may block (a condition variable), and a stream be handed over
+        // meanwhile: what is known of the last reads ends here.
+        seg.serial.set(seg.serial.get().wrapping_add(1));
     }
 
     /// Hands over the custody of every thread.

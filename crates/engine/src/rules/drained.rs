@@ -37,7 +37,11 @@ pub(crate) fn mark(seg: &Segment) -> u64 {
 /// Whether a wait will report what arrives after a short read.
 #[inline]
 pub(crate) fn reported_later(state: u64, wait: WaitKind) -> bool {
-    if state & (bits::KIND | bits::NONBLOCK) != bits::STREAM | bits::NONBLOCK {
+    // A thread that does not wait itself (a worker that is handed streams)
+    // has no segments: another's wait may report the stream at any time.
+    if wait == WaitKind::None
+        || state & (bits::KIND | bits::NONBLOCK) != bits::STREAM | bits::NONBLOCK
+    {
         return false;
     }
     if state & bits::EPOLL_EDGE != 0 {
@@ -55,6 +59,7 @@ mod tests {
         let s = bits::STREAM | bits::NONBLOCK;
         let e = WaitKind::Epoll;
         assert!(!reported_later(s, e));
+        assert!(!reported_later(s | bits::EPOLL_LEVEL, WaitKind::None));
         assert!(reported_later(s, WaitKind::Level));
         assert!(reported_later(s | bits::EPOLL_LEVEL, e));
         let edge = s | bits::EPOLL_EDGE;
