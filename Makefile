@@ -4,23 +4,26 @@
 CARGO ?= cargo
 ESCA  := target/release/esca
 
-.PHONY: all build setup demo test bench lint \
+.PHONY: all build setup setup-test demo test bench lint \
 	nginx-launch nginx-esca-launch lighttpd-launch lighttpd-esca-launch \
 	redis-launch redis-esca-launch lwan-launch lwan-esca-launch
 
 all: build
 
 build:          ## release build of the library and the tools
-	$(CARGO) build --release --workspace
+	$(CARGO) build --release -p esca-preload -p esca-shim -p esca-cli
 
 setup:          ## install the Debian packages that are missing
-	sh scripts/setup.sh
+	sh scripts/setup.sh demo
+
+setup-test:
+	sh scripts/setup.sh demo test
 
 demo: setup build   ## unmodified nginx without and with ESCA, side by side
 	$(ESCA) demo $(SERVER)
 
-test: setup build   ## every test
-	$(CARGO) test --release --workspace
+test: setup-test build   ## every test, on the release build of the library
+	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so $(CARGO) test --workspace
 
 bench: setup build  ## the table of the README (BENCH="--only nginx" for a part)
 	$(ESCA) bench $(BENCH)

@@ -1,30 +1,33 @@
 #!/bin/sh
-# Installs the Debian packages that the demo, the tests and the benchmark use.
-# Does nothing where all are there. Says what it does.
+# Installs the Debian packages that are missing of the named groups, each a
+# list in scripts/packages/. Does nothing where all are there. Says what it
+# does.   setup.sh [GROUP ...]   (demo by default)
 set -eu
 
-# program package
-needed="nginx nginx-light
-lighttpd lighttpd
-redis-server redis-server
-redis-benchmark redis-tools
-wrk wrk
-gcc gcc
-curl curl
-openssl openssl
-ip iproute2
-strace strace"
-
+lists=$(dirname "$0")/packages
+[ $# -gt 0 ] || set -- demo
 export PATH="$PATH:/usr/sbin:/sbin"
-missing=$(echo "$needed" | while read -r program package; do
-    command -v "$program" >/dev/null 2>&1 || echo "$package"
-done)
-# A linker and the C library's headers come with gcc only if asked for.
-[ -e /usr/include/stdio.h ] || missing="$missing libc6-dev"
 
-if [ -n "$missing" ]; then
-    # shellcheck disable=SC2086
-    set -- $missing
+missing=""
+for group in "$@"; do
+    if [ ! -e "$lists/$group" ]; then
+        echo "setup: there is no group '$group'; known: $(ls "$lists" | tr '\n' ' ')" >&2
+        exit 2
+    fi
+    # A line: a program in PATH, or a file, and the package that brings it.
+    more=$(grep -v '^#' "$lists/$group" | while read -r program package; do
+        case $program in
+        "") ;;
+        /*) [ -e "$program" ] || echo "$package" ;;
+        *) command -v "$program" >/dev/null 2>&1 || echo "$package" ;;
+        esac
+    done)
+    missing="$missing $more"
+done
+
+# shellcheck disable=SC2086
+set -- $missing
+if [ $# -gt 0 ]; then
     echo "setup: installing from Debian: $*"
     if [ "$(id -u)" = 0 ]; then
         sudo=""
