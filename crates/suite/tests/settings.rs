@@ -103,6 +103,9 @@ fn esca_run_writes_them_while_the_server_runs() {
         hands.into_iter().for_each(|h| h.join().expect("a client"));
         deferred(&file).filter(|n| *n > 0)
     });
-    // The signal goes on to lighttpd, and its end is that of esca.
-    server.stop(Signal::TERM);
+    // The signal goes on to lighttpd, and its end is that of esca. By itself
+    // too lighttpd 1.4.69 answers SIGTERM with status 0 mostly and 1 at times.
+    server.signal(Signal::TERM);
+    let status = server.wait().expect("the server ends when asked to");
+    assert!(matches!(status.code(), Some(0 | 1)), "{status}");
 }
