@@ -110,6 +110,10 @@ impl Engine {
         seg.stats.add(Counter::CallShutdown, 1);
         if let Some(slot) = self.slots.get(fd) {
             self.order_end(seg, fd);
+            if how != libc::SHUT_RD {
+                // A write after this is refused: nothing may be promised.
+                slot.set(bits::CLOSING);
+            }
             self.settle(slot, fd, seg.stats, Counter::FlushCall);
             if how != libc::SHUT_RD && slot.state() & bits::RESIDUE != 0 {
                 if how == libc::SHUT_RDWR {

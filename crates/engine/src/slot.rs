@@ -43,7 +43,8 @@ pub mod bits {
     pub const ERROR: u64 = 1 << 13;
     /// The kernel's buffer was full lately: no promises, plain calls.
     pub const FULL: u64 = 1 << 14;
-    /// A close or dup is under way: no new custody.
+    /// A close is under way, or the stream was shut for writing: no new
+    /// custody.
     pub const CLOSING: u64 = 1 << 15;
     /// Shut for writing (by a shutdown that waits behind a residue).
     pub const SHUT: u64 = 1 << 16;

@@ -142,6 +142,8 @@ fn an_end_keeps_its_place_behind_custody() {
     assert_eq!(h.shutdown(fd, libc::SHUT_WR), Ok(0));
     expect(&mut peer, b"last words");
     expect_end(&mut peer);
+    // What the kernel refuses is not promised, however likely it would be.
+    assert_eq!(h.more(fd, b"late"), Err(libc::EPIPE));
     assert!(w.count(Counter::Deferred) >= 1);
     let (fd, mut peer) = w.pair(None);
     h.more(fd, b"bye").unwrap();
