@@ -89,18 +89,6 @@ impl Custody {
         unsafe { std::slice::from_raw_parts(self.arena.add(op.off as usize), op.len as usize) }
     }
 
-    /// Drops the first `n` bytes, all of one stream: they were sent.
-    pub fn skip_front(&mut self, mut n: usize) {
-        for i in 0..self.n {
-            // SAFETY: i < n entries that push wrote.
-            let op = unsafe { &mut *self.ops.add(i) };
-            let cut = n.min(op.len as usize);
-            op.off += cut as u32;
-            op.len -= cut as u32;
-            n -= cut;
-        }
-    }
-
     /// All bytes, where they are of one stream and stand in one piece (other
     /// streams' operations may have been removed from between them).
     #[inline]

@@ -12,7 +12,7 @@ use crate::slot::{Slot, Slots, bits, owner_of};
 use crate::sweeper::Sweeper;
 use crate::sys;
 use esca_abi::stats::{self, Counter};
-use libc::{EAGAIN, ENOBUFS, ENOMEM, iovec};
+use libc::iovec;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
 
 /// Threads that can have a segment; others go straight through.
@@ -84,6 +84,15 @@ impl Engine {
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
         })
+    }
+
+    /// The same engine with other hands: `backend` carries out its flushes,
+    /// `drain` what is left over of them. Tests have them fail on command.
+    #[must_use]
+    pub fn with_backends(mut self, backend: Box<dyn Backend>, drain: Box<dyn Backend>) -> Self {
+        self.backend = backend;
+        self.residues.backend = drain;
+        self
     }
 
     /// The settings in force.
@@ -178,8 +187,7 @@ impl Engine {
                 ..Op::nop()
             };
             // SAFETY: the bytes stand in the arena, locked.
-            let entries = unsafe { self.backend.run(std::slice::from_mut(&mut op)) };
-            count_entries(stats, entries);
+            unsafe { self.hand_over(std::slice::from_mut(&mut op), stats) };
             let all = [piece(bytes)];
             self.settle_outcome(c, &op, &all, stats);
         } else {
@@ -227,8 +235,7 @@ impl Engine {
             }
             // SAFETY: the pieces stand in the arena, which is locked, and the
             // iovecs on this stack.
-            let entries = unsafe { self.backend.run(&mut table[..t]) };
-            count_entries(stats, entries);
+            unsafe { self.hand_over(&mut table[..t], stats) };
             let mut from = 0;
             for op in &table[..t] {
                 let pieces = &iov[from..from + op.len as usize];
@@ -274,71 +281,6 @@ impl Engine {
         self.flush_table(&mut c, stats, Some(fd), more);
         c.remove(fd);
         seg.pending.store(c.n as u32, Release);
-    }
-
-    /// What came of handing a stream's bytes over: the stream gives up its
-    /// owner, and what the kernel did not take is kept or reported.
-    fn settle_outcome(&self, c: &mut Custody, op: &Op, pieces: &[iovec], stats: &stats::Slot) {
-        let Some(slot) = self.slots.get(op.fd) else {
-            return;
-        };
-        let total: usize = pieces.iter().map(|p| p.iov_len).sum();
-        let (taken, error) = match op.result {
-            n if n >= 0 => (n as usize, 0),
-            e => (0, -e as i32),
-        };
-        self.fill_results(c, op.fd, taken, error);
-        let mut on = 0;
-        let mut off = bits::OWNER | bits::HELD_BACK;
-        if taken == total {
-            if op.flags & F_MORE != 0 {
-                on = bits::HELD_BACK;
-            }
-        } else if matches!(error, 0 | EAGAIN | ENOBUFS | ENOMEM) {
-            stats.add(Counter::Short, 1);
-            stats.add(Counter::ResidueBytes, (total - taken) as u64);
-            match self.residues.keep(op.fd, pieces, taken, total) {
-                Ok(id) => {
-                    slot.residue.store(id, Relaxed);
-                    on = bits::RESIDUE | bits::FULL;
-                    self.sweeper.kick(self);
-                }
-                // No memory or descriptor to keep them with: wait for the
-                // peer rather than lose a byte.
-                Err(()) => crate::residue::send_blocking(op.fd, pieces, taken),
-            }
-        } else if error == libc::ENOTSOCK {
-            // The number was given a file behind our back.
-            crate::residue::write_blocking(op.fd, pieces);
-            off |= bits::KIND;
-            on = bits::PASS;
-        } else {
-            stats.add(Counter::AsyncErrors, 1);
-            slot.error.store(error, Relaxed);
-            on = bits::ERROR;
-        }
-        slot.change(off, on);
-    }
-
-    /// Gives each operation of an explicit segment its share of what the
-    /// kernel took of its stream.
-    fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
-        if c.results.is_empty() {
-            return;
-        }
-        let mut left = taken as i64;
-        for i in 0..c.n {
-            let op = c.ops()[i];
-            if op.fd != fd || op.result == u32::MAX {
-                continue;
-            }
-            let got = left.min(i64::from(op.len));
-            left -= got;
-            let e = if error == 0 { EAGAIN } else { error };
-            if let Some(r) = c.results.get_mut(op.result as usize) {
-                r.result = if got == 0 { -i64::from(e) } else { got };
-            }
-        }
     }
 
     /// Makes sure that nothing of `fd` is in custody anywhere.
@@ -423,13 +365,6 @@ impl Engine {
             self.top.fetch_max(fd, Relaxed);
         }
     }
-}
-
-/// Counts kernel entries made for operations that were counted as saved when
-/// they were deferred.
-fn count_entries(stats: &stats::Slot, entries: u32) {
-    stats.add(Counter::Made, u64::from(entries));
-    stats.add(Counter::Saved, u64::from(entries).wrapping_neg());
 }
 
 /// An iovec for `bytes`; only read through, despite the type.

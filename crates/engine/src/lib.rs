@@ -15,6 +15,7 @@ mod engine;
 mod life;
 mod lock;
 mod options;
+mod outcome;
 mod predict;
 mod reads;
 mod residue;

@@ -10,12 +10,13 @@
 
 use crate::backend::{Backend, Direct, Op, OpCode};
 use crate::lock::Lock;
+use crate::outcome::is_transient;
 use crate::sys;
 use libc::iovec;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 
 /// Bytes of residue in the process above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
@@ -31,6 +32,9 @@ struct Residue {
     private: i32,
     /// The program's descriptor, while it is open; else -1.
     fd: i32,
+    /// The kernel lacked something other than room in the socket (memory):
+    /// no event will say when to try again.
+    starved: bool,
     /// `how` of a shutdown that waits for the bytes; -1 for none.
     shutdown: i32,
     len: usize,
@@ -50,6 +54,10 @@ pub(crate) struct Residues {
     count: AtomicU32,
     /// The epoll set of the private duplicates; -1 while there is none.
     epoll: AtomicI32,
+    /// One of them waits for something that gives no event.
+    starving: AtomicBool,
+    /// Drains them: plain calls, but in tests.
+    pub(crate) backend: Box<dyn Backend>,
 }
 
 struct List {
@@ -107,7 +115,8 @@ impl Residue {
     }
 
     /// Hands over what the socket takes now.
-    fn drain(&mut self) {
+    fn drain(&mut self, backend: &dyn Backend) {
+        self.starved = false;
         while self.private >= 0 && self.standing() == Standing::Left {
             let rest = self.rest();
             let mut op = Op {
@@ -118,11 +127,21 @@ impl Residue {
                 ..Op::nop()
             };
             // SAFETY: the bytes stand in this mapping.
-            unsafe { Direct.run(std::slice::from_mut(&mut op)) };
-            match -op.result as i32 {
-                libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => return,
-                e if e > 0 => self.error.store(e, Release),
-                n => _ = self.done.fetch_add(-n as usize, Release),
+            unsafe { backend.run(std::slice::from_mut(&mut op)) };
+            match op.result {
+                0 => {
+                    self.starved = true;
+                    return;
+                }
+                n if n > 0 => {
+                    let n = (n as usize).min(rest.len());
+                    self.done.fetch_add(n, Release);
+                }
+                e if is_transient(-e as i32) => {
+                    self.starved = -e as i32 != libc::EAGAIN;
+                    return;
+                }
+                e => self.error.store(-e as i32, Release),
             }
         }
         if self.private >= 0 && self.shutdown >= 0 {
@@ -167,7 +186,7 @@ pub(crate) fn to_high(fd: OwnedFd) -> OwnedFd {
 }
 
 impl Residues {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Residues {
             list: Lock::new(List {
                 head: std::ptr::null_mut(),
@@ -176,6 +195,8 @@ impl Residues {
             bytes: AtomicUsize::new(0),
             count: AtomicU32::new(0),
             epoll: AtomicI32::new(-1),
+            starving: AtomicBool::new(false),
+            backend: Box::new(Direct),
         }
     }
 
@@ -190,14 +211,27 @@ impl Residues {
         self.bytes.load(Relaxed) < BOUND
     }
 
+    /// Whether one of them is to be tried again without an event; asks once.
+    pub fn take_starving(&self) -> bool {
+        self.starving.swap(false, Relaxed)
+    }
+
     /// The epoll set of sockets that are to become writable, if any.
     pub fn epoll(&self) -> Option<i32> {
         Some(self.epoll.load(Acquire)).filter(|e| *e >= 0)
     }
 
-    /// Keeps the bytes of `pieces` after the first `skip`; gives the number
-    /// to store in the stream's slot. Fails without memory or descriptors.
-    pub fn keep(&self, fd: i32, pieces: &[iovec], skip: usize, total: usize) -> Result<u32, ()> {
+    /// Keeps the bytes of `pieces` after the first `skip`, and tells `publish`
+    /// the number to store in the stream's slot before anybody can drain it.
+    /// Fails without memory or descriptors.
+    pub fn keep(
+        &self,
+        fd: i32,
+        pieces: &[iovec],
+        skip: usize,
+        total: usize,
+        publish: impl FnOnce(u32),
+    ) -> Result<(), ()> {
         let len = total - skip;
         let map = HEAD + len;
         let mut list = self.list.lock();
@@ -223,6 +257,7 @@ impl Residues {
                 pid: rustix::process::getpid().as_raw_nonzero().get(),
                 private: private.as_raw_fd(),
                 fd,
+                starved: false,
                 shutdown: -1,
                 len,
                 map,
@@ -241,7 +276,8 @@ impl Residues {
         list.head = r;
         self.bytes.fetch_add(len, Relaxed);
         self.count.fetch_add(1, Release);
-        Ok(id)
+        publish(id);
+        Ok(())
     }
 
     fn epoll_or_new(&self) -> Result<i32, ()> {
@@ -254,8 +290,9 @@ impl Residues {
         Ok(e)
     }
 
-    /// Runs `f` on residue `id`, then lets it go if it is over.
-    fn with<R>(&self, id: u32, f: impl FnOnce(&mut Residue) -> R) -> Option<R> {
+    /// Runs `f` on residue `id` (`None` if it is gone), under the lock; then
+    /// lets it go if it is over.
+    fn look<R>(&self, id: u32, f: impl FnOnce(Option<&mut Residue>) -> R) -> R {
         let mut list = self.list.lock();
         // SAFETY: list and residues belong to the lock, which is held.
         unsafe {
@@ -264,16 +301,22 @@ impl Residues {
                 at = &raw mut (**at).next;
             }
             if (*at).is_null() {
-                return None;
+                return f(None);
             }
             let r = &mut **at;
-            let got = f(r);
+            let got = f(Some(r));
+            self.starving.fetch_or(r.starved, Relaxed);
             if r.over() {
                 *at = r.next;
                 self.let_go(r);
             }
-            Some(got)
+            got
         }
+    }
+
+    /// Runs `f` on residue `id`, if it is there.
+    fn with<R>(&self, id: u32, f: impl FnOnce(&mut Residue) -> R) -> Option<R> {
+        self.look(id, |r| r.map(f))
     }
 
     fn let_go(&self, r: *mut Residue) {
@@ -294,31 +337,32 @@ impl Residues {
         }
     }
 
-    /// Drains residue `id` and says how it stands. One that is gone is done.
-    pub fn drain(&self, id: u32) -> Standing {
-        self.with(id, |r| {
-            r.drain();
-            r.standing()
+    /// Drains residue `id` and says how it stands; one that is gone is done.
+    /// If nothing is left, tells `end` its descriptor (-1 for none) under the
+    /// lock: the number cannot get a new residue meanwhile.
+    pub fn drain(&self, id: u32, end: impl FnOnce(i32, &Standing)) -> Standing {
+        self.look(id, |r| {
+            let Some(r) = r else {
+                end(-1, &Standing::Done);
+                return Standing::Done;
+            };
+            r.drain(&*self.backend);
+            let now = r.standing();
+            if now != Standing::Left {
+                end(r.fd, &now);
+                r.fd = -1;
+            }
+            now
         })
-        .unwrap_or(Standing::Done)
     }
 
-    /// The program's descriptor of residue `id`, while it is open.
-    pub fn descriptor(&self, id: u32) -> Option<i32> {
-        self.with(id, |r| r.fd).filter(|fd| *fd >= 0)
-    }
-
-    /// Waits until residue `id` is out: for a socket that was made blocking.
-    pub fn drain_blocking(&self, id: u32) -> Standing {
+    /// As [`Residues::drain`], but waits until nothing is left: for a socket
+    /// that was made blocking.
+    pub fn drain_blocking(&self, id: u32, mut end: impl FnMut(i32, &Standing)) -> Standing {
         loop {
-            let at = self.with(id, |r| {
-                r.drain();
-                (r.standing(), r.private)
-            });
-            match at {
-                Some((Standing::Left, private)) => wait_writable(private),
-                Some((end, _)) => return end,
-                None => return Standing::Done,
+            match self.drain(id, &mut end) {
+                Standing::Left => wait_writable(self.with(id, |r| r.private).unwrap_or(-1)),
+                end => return end,
             }
         }
     }
@@ -328,7 +372,7 @@ impl Residues {
     pub fn shutdown_later(&self, id: u32, how: i32) -> bool {
         self.with(id, |r| {
             r.shutdown = how;
-            r.drain();
+            r.drain(&*self.backend);
         })
         .is_some()
     }
@@ -338,7 +382,7 @@ impl Residues {
     pub fn detach(&self, id: u32) {
         self.with(id, |r| {
             r.fd = -1;
-            r.drain();
+            r.drain(&*self.backend);
         });
     }
 
@@ -370,7 +414,8 @@ impl Residues {
             let mut at: *mut *mut Residue = &raw mut list.head;
             while !(*at).is_null() {
                 let r = &mut **at;
-                r.drain();
+                r.drain(&*self.backend);
+                self.starving.fetch_or(r.starved, Relaxed);
                 let now = r.standing();
                 if now != Standing::Left && r.fd >= 0 {
                     end(r.fd, r.id, &now);
@@ -397,7 +442,7 @@ impl Residues {
                 let now = rustix::net::sockopt::socket_send_buffer_size(fd).unwrap_or(0);
                 // The kernel doubles the value: this adds at least the rest.
                 let _ = rustix::net::sockopt::set_socket_send_buffer_size(fd, now + r.len);
-                r.drain();
+                r.drain(&*self.backend);
             }
             r.private >= 0 && r.standing() == Standing::Left
         })

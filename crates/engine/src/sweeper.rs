@@ -301,9 +301,10 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
         me.eventfd.store(e.into_raw_fd(), SeqCst);
     }
     let mut buf = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
-    // While anything is left, look again at times: memory shortage gives no
-    // event.
-    let limit = if asleep {
+    // While anything is left, look again at times, and soon where the kernel
+    // lacked memory: the end of that gives no event.
+    let starving = engine.residues.take_starving();
+    let limit = if asleep && !starving {
         Timespec {
             tv_sec: 1,
             tv_nsec: 0,
@@ -314,7 +315,7 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
     let Ok((ready, _)) = epoll::wait(borrow(set), &mut buf, Some(&limit)) else {
         return;
     };
-    if ready.is_empty() && asleep {
+    if ready.is_empty() && asleep || starving {
         engine
             .residues
             .drain_all(|fd, id, end| engine.residue_over(fd, id, end));
@@ -326,22 +327,17 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
             let _ = rustix::io::read(borrow(me.eventfd.load(SeqCst)), &mut n);
             continue;
         }
-        let fd = engine.residues.descriptor(id as u32);
-        match engine.residues.drain(id as u32) {
-            Standing::Left => {}
-            end => {
-                if let Some(fd) = fd {
-                    engine.residue_over(fd, id as u32, &end);
-                    engine.residues.detach(id as u32);
-                }
-            }
-        }
+        let id = id as u32;
+        engine
+            .residues
+            .drain(id, |fd, end| engine.residue_over(fd, id, end));
     }
 }
 
 impl Engine {
     /// A stream's residue is over: the stream may go on, or has an error to
-    /// report.
+    /// report. Called under the residues' lock, or the number could have got
+    /// a new residue between the look and the change.
     pub(crate) fn residue_over(&self, fd: i32, id: u32, end: &Standing) {
         let Some(slot) = self.slots.get(fd) else {
             return;

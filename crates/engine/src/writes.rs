@@ -1,7 +1,9 @@
 //! The calls that send: write, writev, send, sendto, sendmsg, sendfile.
 
+use crate::backend::{F_MORE, Op, OpCode};
 use crate::custody::Held;
 use crate::engine::{Engine, Verdict, piece};
+use crate::outcome::speaks_not_of_the_socket;
 use crate::residue::Standing;
 use crate::rules::{Rule, file_head, merge, small_file};
 use crate::segment::{OpKind, Segment, SegmentResult};
@@ -331,38 +333,6 @@ impl Engine {
         let mut all = [const { piece(&[]) }; GATHER + 1];
         all[0] = ours;
         all[1..=theirs.len()].copy_from_slice(theirs);
-        let n = self.send_now(seg, call, &all[..=theirs.len()]);
-        match n {
-            Ok(n) if n >= held => {
-                c.clear();
-                slot.clear(bits::OWNER | bits::HELD_BACK);
-                seg.pending.store(0, Release);
-                seg.stats.add(Counter::Merged, 1);
-                seg.stats.add(Counter::RuleMerge, 1);
-                seg.stats.add(Counter::FlushCall, 1);
-                match n - held {
-                    0 => Verdict::Err(EAGAIN),
-                    n => Verdict::Ret(n as isize),
-                }
-            }
-            // Short of what was promised, or an error: the ordinary way finds
-            // out again and keeps or reports what is due.
-            n => {
-                if let Ok(n) = n {
-                    c.skip_front(n);
-                }
-                self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, false);
-                drop(c);
-                match slot.state() {
-                    s if s & bits::ERROR != 0 => self.troubled(seg, slot, call.fd, s, call.flags),
-                    _ => Verdict::Err(EAGAIN),
-                }
-            }
-        }
-    }
-
-    fn send_now(&self, seg: &Segment, call: &WriteCall, all: &[iovec]) -> Result<usize, i64> {
-        use crate::backend::{F_MORE, Op, OpCode};
         let mut op = Op {
             opcode: OpCode::SendMsg as u32,
             flags: if call.flags & MSG_MORE != 0 {
@@ -372,14 +342,36 @@ impl Engine {
             },
             fd: call.fd,
             ptr: all.as_ptr() as u64,
-            len: all.len() as u64,
+            len: theirs.len() as u64 + 1,
             ..Op::nop()
         };
         // SAFETY: the first piece stands in locked custody, the others are
         // the program's (promised by the caller of write).
-        let entries = unsafe { self.backend.run(std::slice::from_mut(&mut op)) };
-        seg.stats.add(Counter::Made, u64::from(entries));
-        usize::try_from(op.result).map_err(|_| op.result)
+        unsafe { self.hand_over(std::slice::from_mut(&mut op), seg.stats) };
+        // The entry is that of the program's own call.
+        seg.stats.add(Counter::Saved, 1);
+        if op.result < 0 && speaks_not_of_the_socket(-op.result as i32) {
+            // The program's buffers (EFAULT): custody goes without them.
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, false);
+            drop(c);
+            return self.settled(seg, slot, call.fd);
+        }
+        let sent = usize::try_from(op.result).unwrap_or(0);
+        if sent >= held {
+            seg.stats.add(Counter::Merged, 1);
+            seg.stats.add(Counter::RuleMerge, 1);
+        }
+        seg.stats.add(Counter::FlushCall, 1);
+        self.settle_outcome(&mut c, &op, &all[..1], seg.stats);
+        c.clear();
+        seg.pending.store(0, Release);
+        drop(c);
+        match slot.state() {
+            s if s & bits::ERROR != 0 => self.troubled(seg, slot, call.fd, s, call.flags),
+            _ if sent > held => Verdict::Ret((sent - held) as isize),
+            s if sent == held || s & bits::RESIDUE != 0 => Verdict::Err(EAGAIN),
+            _ => self.settled(seg, slot, call.fd),
+        }
     }
 
     /// A write or sendfile on a stream with a residue, an error to report, or
@@ -404,16 +396,16 @@ impl Engine {
         if state & bits::RESIDUE != 0 {
             let id = slot.residue.load(Relaxed);
             let blocking = state & bits::NONBLOCK == 0 && flags & MSG_DONTWAIT == 0;
+            // For this number, which may be a duplicate of the residue's.
+            let over = |_, end: &Standing| self.residue_over(fd, id, end);
             let standing = if blocking {
-                self.residues.drain_blocking(id)
+                self.residues.drain_blocking(id, over)
             } else {
-                self.residues.drain(id)
+                self.residues.drain(id, over)
             };
             if standing == Standing::Left {
                 return Verdict::Err(EAGAIN);
             }
-            self.residue_over(fd, id, &standing);
-            self.residues.detach(id);
         }
         match self.take_error(slot) {
             // The kernel says EPIPE again, with its signal.

@@ -9,21 +9,6 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 
-fn file(bytes: &[u8]) -> std::fs::File {
-    let path = std::env::temp_dir().join(format!(
-        "esca-{}-{:?}",
-        std::process::id(),
-        std::thread::current().id()
-    ));
-    std::fs::File::create(&path)
-        .unwrap()
-        .write_all(bytes)
-        .unwrap();
-    let f = std::fs::File::open(&path).unwrap();
-    std::fs::remove_file(&path).unwrap();
-    f
-}
-
 #[test]
 fn neighbouring_writes_leave_at_the_wait() {
     let w = world(Policy::Coalesce);

@@ -6,7 +6,7 @@ use esca_abi::stats::{Counter, Table};
 use esca_engine::segment::WaitKind;
 use esca_engine::settings::{Policy, RuleSet, Settings};
 use esca_engine::{Bytes, Engine, OpKind, Segment, Verdict, WriteCall};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd, RawFd};
 use std::time::{Duration, Instant};
@@ -27,14 +27,22 @@ pub fn world(policy: Policy) -> World {
 }
 
 pub fn world_with(policy: Policy, rules: RuleSet) -> World {
+    world_on(policy, rules, |engine| engine)
+}
+
+/// A world whose engine `change` altered before anything used it.
+pub fn world_on(policy: Policy, rules: RuleSet, change: impl FnOnce(Engine) -> Engine) -> World {
     let table: &'static Table = Box::leak(Box::new(Table::new()));
     let settings = Settings {
         policy,
         rules,
         ..Settings::default()
     };
-    let engine = Box::leak(Box::new(Engine::new(settings, 4096, table).unwrap()));
-    World { engine, table }
+    let engine = change(Engine::new(settings, 4096, table).unwrap());
+    World {
+        engine: Box::leak(Box::new(engine)),
+        table,
+    }
 }
 
 impl World {
@@ -213,6 +221,22 @@ impl Hands {
             expect(peer, b"ab");
         }
     }
+}
+
+/// An open file without a name that holds these bytes.
+pub fn file(bytes: &[u8]) -> std::fs::File {
+    let path = std::env::temp_dir().join(format!(
+        "esca-{}-{:?}",
+        std::process::id(),
+        std::thread::current().id()
+    ));
+    std::fs::File::create(&path)
+        .unwrap()
+        .write_all(bytes)
+        .unwrap();
+    let f = std::fs::File::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    f
 }
 
 /// What the kernel says of an option.

@@ -1,0 +1,127 @@
+//! What came of handing bytes to the kernel: each operation's answer becomes
+//! what its stream owes, keeps or has to report.
+
+use crate::backend::{Backend, Direct, F_MORE, Op};
+use crate::custody::Custody;
+use crate::engine::Engine;
+use crate::residue;
+use crate::slot::bits;
+use esca_abi::stats::{self, Counter};
+use libc::{EAGAIN, EINTR, ENOBUFS, ENOMEM, iovec};
+use std::sync::atomic::Ordering::*;
+
+/// Whether an errno means that the kernel takes nothing *now*: no byte and no
+/// stream is lost.
+pub(crate) fn is_transient(e: i32) -> bool {
+    matches!(e, EAGAIN | EINTR | ENOBUFS | ENOMEM)
+}
+
+/// Whether an errno speaks of the backend (or of the buffers) and not of the
+/// socket: no send of good bytes on a connected stream ends with it.
+pub(crate) fn speaks_not_of_the_socket(e: i32) -> bool {
+    matches!(
+        e,
+        libc::ENOSYS
+            | libc::EOPNOTSUPP
+            | libc::ENODEV
+            | libc::ENXIO
+            | libc::ENOTTY
+            | libc::EBADFD
+            | libc::ECANCELED
+            | libc::EINVAL
+            | libc::EFAULT
+    )
+}
+
+impl Engine {
+    /// Has the backend run a table of sends. What it cannot do (any more) is
+    /// done by plain calls: the streams are none the wiser.
+    ///
+    /// # Safety
+    /// As for [`Backend::run`].
+    pub(crate) unsafe fn hand_over(&self, ops: &mut [Op], stats: &stats::Slot) {
+        // SAFETY: the caller's promise.
+        let mut entries = unsafe { self.backend.run(ops) };
+        for op in ops {
+            if op.result < 0 && speaks_not_of_the_socket(-op.result as i32) {
+                // SAFETY: as above.
+                entries += unsafe { Direct.run(std::slice::from_mut(op)) };
+            }
+        }
+        // They were counted as saved when they were deferred.
+        stats.add(Counter::Made, u64::from(entries));
+        stats.add(Counter::Saved, u64::from(entries).wrapping_neg());
+    }
+
+    /// What came of handing a stream's bytes over: the stream gives up its
+    /// owner, and what the kernel did not take is kept or reported.
+    pub(crate) fn settle_outcome(
+        &self,
+        c: &mut Custody,
+        op: &Op,
+        pieces: &[iovec],
+        stats: &stats::Slot,
+    ) {
+        let Some(slot) = self.slots.get(op.fd) else {
+            return;
+        };
+        let total: usize = pieces.iter().map(|p| p.iov_len).sum();
+        let (taken, error) = match op.result {
+            n if n >= 0 => (total.min(n as usize), 0),
+            e => (0, -e as i32),
+        };
+        self.fill_results(c, op.fd, taken, error);
+        let mut on = 0;
+        let mut off = bits::OWNER | bits::HELD_BACK;
+        if taken == total {
+            if op.flags & F_MORE != 0 {
+                on = bits::HELD_BACK;
+            }
+        } else if error == 0 || is_transient(error) {
+            stats.add(Counter::Short, 1);
+            stats.add(Counter::ResidueBytes, (total - taken) as u64);
+            let kept = self.residues.keep(op.fd, pieces, taken, total, |id| {
+                slot.residue.store(id, Relaxed);
+                slot.change(off, bits::RESIDUE | bits::FULL);
+            });
+            if kept.is_ok() {
+                self.sweeper.kick(self);
+                return;
+            }
+            // No memory or descriptor to keep them with: wait for the peer
+            // rather than lose a byte.
+            residue::send_blocking(op.fd, pieces, taken);
+        } else if error == libc::ENOTSOCK {
+            // The number was given a file behind our back.
+            residue::write_blocking(op.fd, pieces);
+            off |= bits::KIND;
+            on = bits::PASS;
+        } else {
+            stats.add(Counter::AsyncErrors, 1);
+            slot.error.store(error, Relaxed);
+            on = bits::ERROR;
+        }
+        slot.change(off, on);
+    }
+
+    /// Gives each operation of an explicit segment its share of what the
+    /// kernel took of its stream.
+    fn fill_results(&self, c: &mut Custody, fd: i32, taken: usize, error: i32) {
+        if c.results.is_empty() {
+            return;
+        }
+        let mut left = taken as i64;
+        for i in 0..c.n {
+            let op = c.ops()[i];
+            if op.fd != fd || op.result == u32::MAX {
+                continue;
+            }
+            let got = left.min(i64::from(op.len));
+            left -= got;
+            let e = if error == 0 { EAGAIN } else { error };
+            if let Some(r) = c.results.get_mut(op.result as usize) {
+                r.result = if got == 0 { -i64::from(e) } else { got };
+            }
+        }
+    }
+}
