@@ -1,10 +1,18 @@
 //! Ports for servers that cannot be asked to take a free one.
 
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
-/// A free port on loopback, below the range from which the kernel takes the
-/// clients' own: those could take it before the server does.
+/// A free port on loopback that no other test process will get while this one
+/// lives, below the range from which the kernel takes the clients' own: those
+/// could take it before the server does.
+///
+/// That a port can be bound now is not enough: two tests that find the same
+/// one free would start two servers, of which one fails, and then both talk
+/// to the other.
 #[must_use]
 pub fn free() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
@@ -13,9 +21,33 @@ pub fn free() -> u16 {
     for _ in 0..20_000 {
         let n = NEXT.fetch_add(1, Relaxed).wrapping_add(start);
         let port = 12_000 + n % 20_000;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+        if reserve(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
     }
     panic!("no free port");
+}
+
+/// Locks a port's file until this process ends; false if another has it.
+fn reserve(port: u16) -> bool {
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let dir = std::env::temp_dir().join("esca-suite-ports");
+    if fs::create_dir(&dir).is_ok() {
+        // For every user, as the directory above.
+        fs::set_permissions(&dir, Permissions::from_mode(0o1777)).expect("chmod");
+    }
+    let path = dir.join(port.to_string());
+    let open = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path);
+    // One of another user's counts as taken.
+    match open {
+        Ok(file) if file.try_lock().is_ok() => {
+            HELD.lock().expect("not poisoned").push(file);
+            true
+        }
+        _ => false,
+    }
 }

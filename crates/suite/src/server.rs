@@ -44,6 +44,8 @@ impl Server {
             }
             TcpStream::connect(("127.0.0.1", port)).ok()
         });
+        let ended = server.child.try_wait().expect("wait");
+        assert!(ended.is_none(), "{command:?}: the port is another's");
         if server.stats.is_some() {
             // ld.so only warns when it cannot load a library.
             let maps = format!("/proc/{}/maps", server.child.id());
