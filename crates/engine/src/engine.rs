@@ -95,6 +95,14 @@ impl Engine {
         self
     }
 
+    /// The same engine without a bound on how long bytes stay in custody: for
+    /// tests of everything else, which a slow machine must not disturb.
+    #[must_use]
+    pub fn without_age(mut self) -> Self {
+        self.sweeper.age = u32::MAX;
+        self
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> Settings {

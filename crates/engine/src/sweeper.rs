@@ -33,6 +33,9 @@ const ALERT_TICKS: u32 = 4000;
 /// Looks without a deferral after which the sweeper sleeps.
 const IDLE_TICKS: u32 = 20;
 
+/// Ticks after which bytes in custody are overdue.
+const AGE: u32 = 2;
+
 const NONE: u32 = 0;
 const AWAKE: u32 = 1;
 const ASLEEP: u32 = 2;
@@ -42,6 +45,8 @@ pub(crate) struct Sweeper {
     state: AtomicU32,
     /// Advances while awake.
     pub tick: AtomicU32,
+    /// Ticks after which bytes in custody are overdue: [`AGE`] but in tests.
+    pub age: u32,
     start: Lock<()>,
     /// Wakes a sweeper that waits for writable sockets; -1 for none.
     eventfd: AtomicI32,
@@ -52,7 +57,8 @@ impl Sweeper {
     pub const fn new() -> Self {
         Sweeper {
             state: AtomicU32::new(NONE),
-            tick: AtomicU32::new(2),
+            tick: AtomicU32::new(AGE),
+            age: AGE,
             start: Lock::new(()),
             eventfd: AtomicI32::new(-1),
             thread: AtomicU32::new(0),
@@ -244,7 +250,7 @@ fn run(engine: &Engine) {
             if seg.pending.load(Acquire) == 0 {
                 continue;
             }
-            if now.wrapping_sub(seg.since.load(Relaxed)) < 2 {
+            if now.wrapping_sub(seg.since.load(Relaxed)) < me.age {
                 fresh = true;
                 continue;
             }

@@ -219,7 +219,7 @@ impl Engine {
         // Bytes of a stream that was waited for long, that are many, or that
         // may not be merged go first.
         let split = mine && kind != OpKind::Sendfile && !self.rule(Rule::Merge);
-        let late = c.n != 0 && now.wrapping_sub(seg.since.load(Relaxed)) > 2;
+        let late = c.n != 0 && now.wrapping_sub(seg.since.load(Relaxed)) > self.sweeper.age;
         let crowded = !mine && c.streams as u32 >= seg.round.get() && !seg.explicit.get();
         let large = mine && c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
         if !c.fits(len) || split || late || crowded || large {

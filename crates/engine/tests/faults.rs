@@ -8,6 +8,7 @@ mod plan;
 
 use common::*;
 use esca_abi::stats::Counter;
+use esca_engine::Engine;
 use esca_engine::settings::Policy;
 use libc::{EAGAIN, ECONNRESET, EINTR, ENOBUFS, ENOMEM, EPIPE};
 use plan::{Fault, Plan, planned};
@@ -66,9 +67,17 @@ fn say(h: &Hands, fd: RawFd, bytes: &[u8]) {
 }
 
 /// One case for each policy and fault, on a fresh connection each.
-fn each(faults: &[Fault], mut case: impl FnMut(&World, &Hands, &Plan, Fault)) {
+fn each(faults: &[Fault], case: impl FnMut(&World, &Hands, &Plan, Fault)) {
+    each_on(Engine::without_age, faults, case);
+}
+
+fn each_on(
+    change: fn(Engine) -> Engine,
+    faults: &[Fault],
+    mut case: impl FnMut(&World, &Hands, &Plan, Fault),
+) {
     for policy in POLICIES {
-        let (w, plan, _) = planned(policy);
+        let (w, plan, _) = planned(policy, change);
         let h = w.hands();
         for fault in faults {
             case(&w, &h, &plan, *fault);
@@ -97,7 +106,7 @@ fn at_a_wait() {
 /// other's.
 #[test]
 fn in_a_table_of_streams() {
-    let (w, plan, _) = planned(Policy::Batch);
+    let (w, plan, _) = planned(Policy::Batch, Engine::without_age);
     let h = w.hands();
     let faults = harmless(6);
     for (i, &one) in faults.iter().enumerate() {
@@ -201,21 +210,31 @@ fn at_the_end_of_a_stream() {
 }
 
 #[test]
-fn of_the_sweeper_and_of_another_thread() {
+fn of_the_sweeper() {
+    each_on(
+        |engine| engine,
+        &harmless(4),
+        |w, h, plan, fault| {
+            let (fd, mut peer) = w.pair(None);
+            plan.next(&[fault]);
+            h.more(fd, b"long").unwrap();
+            // No further call: the sweeper hands it over.
+            expect(&mut peer, b"long");
+            assert!(rest(h, fd, &mut peer).is_empty(), "{fault:?}");
+        },
+    );
+}
+
+#[test]
+fn of_another_thread() {
     each(&harmless(4), |w, h, plan, fault| {
         let (fd, mut peer) = w.pair(None);
-        h.more(fd, b"long").unwrap();
-        plan.next(&[fault]);
-        // No further call: the sweeper hands it over.
-        expect(&mut peer, b"long");
-        say(h, fd, b"more");
-        h.wait(1);
         h.more(fd, b"mine").unwrap();
         plan.next(&[fault]);
         let other = w.hands();
         say(&other, fd, b"theirs");
         other.engine.leave_thread(other.seg);
-        assert!(rest(h, fd, &mut peer) == b"moreminetheirs", "{fault:?}");
+        assert!(rest(h, fd, &mut peer) == b"minetheirs", "{fault:?}");
     });
 }
 
@@ -317,7 +336,7 @@ fn a_broken_pipe_is_the_kernels_to_report() {
 fn while_draining() {
     let later = LATER.map(Fault::Errno);
     for policy in POLICIES {
-        let (w, flush, drain) = planned(policy);
+        let (w, flush, drain) = planned(policy, Engine::without_age);
         let h = w.hands();
         for at in 0..6 {
             for fault in later.iter().copied().chain((0..6).map(Fault::Short)) {
@@ -353,7 +372,7 @@ fn while_draining() {
 #[test]
 fn an_error_while_draining_arrives_once() {
     for policy in POLICIES {
-        let (w, flush, drain) = planned(policy);
+        let (w, flush, drain) = planned(policy, Engine::without_age);
         let h = w.hands();
         for e in BROKEN {
             for at in 0..4 {
@@ -378,7 +397,7 @@ fn an_error_while_draining_arrives_once() {
 fn a_backend_that_stops_in_the_middle() {
     for policy in POLICIES {
         for (k, e) in STOPPED.iter().enumerate() {
-            let (w, plan, _) = planned(policy);
+            let (w, plan, _) = planned(policy, Engine::without_age);
             let h = w.hands();
             let mut pairs: Vec<_> = (0..3).map(|_| w.pair(None)).collect();
             let mut want = vec![Vec::new(); 3];

@@ -2,64 +2,79 @@
 //! errors, ends of streams, shared descriptors, threads, time.
 #![allow(missing_docs)]
 mod common;
+#[path = "common/plan.rs"]
+mod plan;
 
 use common::*;
 use esca_abi::stats::Counter;
+use esca_engine::Engine;
 use esca_engine::settings::Policy;
+use plan::{Plan, planned};
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
 
 const SMALL: usize = 4096;
 
-/// Sends until the stream refuses, always with something in custody, so that
-/// the last flush is short. Gives what was accepted.
-fn fill(h: &Hands, fd: RawFd) -> Vec<u8> {
-    let mut sent = Vec::new();
-    loop {
-        let piece = pattern(3000, sent.len() as u8);
-        match h.more(fd, &piece) {
-            Ok(n) => sent.extend_from_slice(&piece[..n]),
-            Err(e) => {
-                assert_eq!(e, libc::EAGAIN);
-                return sent;
+/// A stream whose kernel took less than was promised.
+struct Full {
+    w: World,
+    h: Hands,
+    fd: RawFd,
+    peer: TcpStream,
+    /// What the program was told is sent.
+    sent: Vec<u8>,
+    /// Stopped for now.
+    drain: Plan,
+}
+
+impl Full {
+    /// Sends until the stream refuses. What is left over stays left over,
+    /// whatever room the kernel finds meanwhile, until `drain` is allowed
+    /// again.
+    fn new(policy: Policy) -> Full {
+        let (w, _, drain) = planned(policy, Engine::without_age);
+        drain.stop(Some(libc::EAGAIN));
+        let h = w.hands();
+        let (fd, peer) = w.pair(Some(SMALL));
+        let mut sent = Vec::new();
+        loop {
+            let piece = pattern(3000, sent.len() as u8);
+            match h.more(fd, &piece) {
+                Ok(n) => sent.extend_from_slice(&piece[..n]),
+                Err(e) => {
+                    assert_eq!(e, libc::EAGAIN);
+                    break;
+                }
             }
+            h.wait(1);
         }
-        h.wait(1);
+        assert!(w.count(Counter::Short) >= 1, "no short flush happened");
+        assert!(w.engine.in_custody(fd));
+        Full {
+            w,
+            h,
+            fd,
+            peer,
+            sent,
+            drain,
+        }
     }
-}
-
-fn stuck(w: &World, fd: RawFd) -> bool {
-    (0..100).all(|_| {
-        // SAFETY: no descriptors.
-        unsafe { libc::poll(std::ptr::null_mut(), 0, 1) };
-        w.engine.in_custody(fd)
-    })
-}
-
-fn full(w: &World) -> (Hands, RawFd, TcpStream, Vec<u8>) {
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(Some(SMALL));
-    let mut sent = fill(&h, fd);
-    // The peer's kernel may make room yet, or the last write was refused with
-    // nothing promised: read a little and try again, until nothing moves.
-    while !stuck(w, fd) {
-        let some = 8192.min(sent.len());
-        expect(&mut peer, &sent[..some]);
-        sent.drain(..some);
-        sent.extend(fill(&h, fd));
-    }
-    assert!(w.count(Counter::Short) >= 1, "no short flush happened");
-    assert!(w.engine.in_custody(fd));
-    (h, fd, peer, sent)
 }
 
 #[test]
 fn what_the_kernel_did_not_take_drains_by_itself() {
     for policy in [Policy::Coalesce, Policy::Batch] {
-        let w = world(policy);
-        let (h, fd, mut peer, sent) = full(&w);
+        let Full {
+            w,
+            h,
+            fd,
+            mut peer,
+            sent,
+            drain,
+        } = Full::new(policy);
         assert_eq!(h.write(fd, b"no"), Err(libc::EAGAIN));
+        drain.stop(None);
         // The program does nothing more; the peer reads all the same.
         expect(&mut peer, &sent);
         until(|| !w.engine.in_custody(fd));
@@ -71,8 +86,15 @@ fn what_the_kernel_did_not_take_drains_by_itself() {
 
 #[test]
 fn the_program_is_told_when_it_is_writable() {
-    let w = world(Policy::Coalesce);
-    let (h, fd, mut peer, sent) = full(&w);
+    let Full {
+        h,
+        fd,
+        mut peer,
+        sent,
+        drain,
+        ..
+    } = Full::new(Policy::Coalesce);
+    drain.stop(None);
     let reader = std::thread::spawn(move || {
         expect(&mut peer, &sent);
         expect(&mut peer, b"after");
@@ -98,10 +120,9 @@ fn the_program_is_told_when_it_is_writable() {
 
 #[test]
 fn a_stuck_reader_costs_bounded_memory_and_stalls_nobody() {
-    let w = world(Policy::Coalesce);
-    let (h, fd, _stuck, _) = full(&w);
+    let Full { w, h, fd, .. } = &Full::new(Policy::Coalesce);
     for _ in 0..1000 {
-        assert_eq!(h.write(fd, &[0; 1000]), Err(libc::EAGAIN));
+        assert_eq!(h.write(*fd, &[0; 1000]), Err(libc::EAGAIN));
     }
     assert!(w.count(Counter::ResidueBytes) <= 64 * 1024);
     let (other, mut peer) = w.pair(None);
@@ -114,21 +135,35 @@ fn a_stuck_reader_costs_bounded_memory_and_stalls_nobody() {
 
 #[test]
 fn close_delivers_what_was_promised() {
-    let w = world(Policy::Coalesce);
-    let (h, fd, mut peer, sent) = full(&w);
+    let Full {
+        h,
+        fd,
+        mut peer,
+        sent,
+        drain,
+        ..
+    } = Full::new(Policy::Coalesce);
     h.close(fd);
     // SAFETY: the number is free at once.
     assert_eq!(unsafe { libc::fcntl(fd, libc::F_GETFD) }, -1);
+    drain.stop(None);
     expect(&mut peer, &sent);
     expect_end(&mut peer);
 }
 
 #[test]
 fn shutdown_goes_behind_the_bytes() {
-    let w = world(Policy::Coalesce);
-    let (h, fd, mut peer, sent) = full(&w);
+    let Full {
+        h,
+        fd,
+        mut peer,
+        sent,
+        drain,
+        ..
+    } = Full::new(Policy::Coalesce);
     assert_eq!(h.shutdown(fd, libc::SHUT_WR), Ok(0));
     assert_eq!(h.send(fd, b"x"), Err(libc::EPIPE));
+    drain.stop(None);
     expect(&mut peer, &sent);
     expect_end(&mut peer);
 }
@@ -201,8 +236,15 @@ fn a_reset_is_reported_by_the_next_call() {
 
 #[test]
 fn a_reset_ends_a_residue() {
-    let w = world(Policy::Coalesce);
-    let (h, fd, peer, _) = full(&w);
+    let Full {
+        w,
+        h,
+        fd,
+        peer,
+        drain,
+        ..
+    } = Full::new(Policy::Coalesce);
+    drain.stop(None);
     drop(peer);
     until(|| h.send(fd, b"x") != Err(libc::EAGAIN));
     let e = h.send(fd, b"x");
@@ -230,12 +272,19 @@ fn duplicated_descriptors_keep_the_order() {
 
 #[test]
 fn a_duplicate_waits_behind_a_residue() {
-    let w = world(Policy::Coalesce);
-    let (h, fd, mut peer, sent) = full(&w);
+    let Full {
+        h,
+        fd,
+        mut peer,
+        sent,
+        drain,
+        ..
+    } = Full::new(Policy::Coalesce);
     let other = h.dup(fd);
     assert_eq!(h.send(other, b"x"), Err(libc::EAGAIN));
     h.close(fd);
     assert_eq!(h.send(other, b"x"), Err(libc::EAGAIN));
+    drain.stop(None);
     expect(&mut peer, &sent);
     until(|| h.send(other, b"tail") == Ok(4));
     expect(&mut peer, b"tail");
@@ -288,7 +337,7 @@ fn a_close_in_another_thread_sees_the_custody() {
 
 #[test]
 fn a_handler_that_computes_does_not_hold_its_bytes() {
-    let w = world(Policy::Coalesce);
+    let w = aging(Policy::Coalesce);
     let h = w.hands();
     let (fd, mut peer) = w.pair(None);
     for _ in 0..20 {

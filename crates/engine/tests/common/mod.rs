@@ -26,8 +26,14 @@ pub fn world(policy: Policy) -> World {
     world_with(policy, RuleSet::all())
 }
 
+/// Its bytes stay in custody until something hands them over.
 pub fn world_with(policy: Policy, rules: RuleSet) -> World {
-    world_on(policy, rules, |engine| engine)
+    world_on(policy, rules, Engine::without_age)
+}
+
+/// Its bytes stay in custody for the time that the contract allows.
+pub fn aging(policy: Policy) -> World {
+    world_on(policy, RuleSet::all(), |engine| engine)
 }
 
 /// A world whose engine `change` altered before anything used it.

@@ -1,6 +1,8 @@
 //! A backend that fails on command.
+#![allow(dead_code)]
 
 use super::{World, world_on};
+use esca_engine::Engine;
 use esca_engine::backend::{Backend, Direct, Op, OpCode};
 use esca_engine::settings::{Policy, RuleSet};
 use std::collections::VecDeque;
@@ -91,10 +93,11 @@ unsafe fn first(op: &Op, n: usize) -> i64 {
     part.result
 }
 
-/// A world with a plan for its flushes and one for its drains.
-pub fn planned(policy: Policy) -> (World, Plan, Plan) {
+/// A world with a plan for its flushes and one for its drains; `change` alters
+/// its engine.
+pub fn planned(policy: Policy, change: fn(Engine) -> Engine) -> (World, Plan, Plan) {
     let (flush, drain) = (Plan::default(), Plan::default());
     let (f, d) = (Box::new(flush.clone()), Box::new(drain.clone()));
-    let world = world_on(policy, RuleSet::all(), |e| e.with_backends(f, d));
+    let world = world_on(policy, RuleSet::all(), |e| change(e).with_backends(f, d));
     (world, flush, drain)
 }
