@@ -49,3 +49,13 @@ lwan-launch: build
 	LWAN=$(LWAN) $(ESCA) serve lwan --port 8080
 lwan-esca-launch: build
 	LWAN=$(LWAN) $(ESCA) serve lwan --port 8080 --esca
+
+# The kernel module (docs/kmod.md). KDIR: the kernel's headers.
+KDIR ?= /lib/modules/$(shell uname -r)/build
+.PHONY: kmod load-lkm unload-lkm
+kmod:           ## the kernel module, for the kernel of KDIR
+	@$(MAKE) --no-print-directory -C kmod KDIR=$(KDIR)
+load-lkm: kmod  ## load it (LKM_ARGS: module parameters)
+	sh kmod/load.sh $(LKM_ARGS)
+unload-lkm:     ## unload it, once nobody uses it
+	sh kmod/unload.sh
