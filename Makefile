@@ -59,3 +59,12 @@ load-lkm: kmod  ## load it (LKM_ARGS: module parameters)
 	sh kmod/load.sh $(LKM_ARGS)
 unload-lkm:     ## unload it, once nobody uses it
 	sh kmod/unload.sh
+
+# Virtual machines with Debian's kernels, under QEMU (docs/testing-vm.md).
+.PHONY: setup-vm build-vm vm-count
+setup-vm:
+	sh scripts/setup.sh vm
+build-vm: setup-vm build
+	$(CARGO) build -p esca-vm
+vm-count: build-vm   ## instructions per request: plain, and with ESCA
+	target/debug/esca-vm count $(VM)

@@ -1,0 +1,103 @@
+//! `esca-vm`: boots Debian kernels under QEMU, to test the kernel module and
+//! to count what ESCA saves. docs/testing-vm.md says how to use it.
+#![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+
+mod contents;
+mod count;
+mod image;
+mod kernel;
+mod machine;
+
+use anyhow::{Context, Result, ensure};
+use clap::{Parser, Subcommand};
+use kernel::Kernel;
+use machine::{Machine, Outcome};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// Tests and counts in virtual machines with Debian's kernels.
+#[derive(Parser)]
+#[command(name = "esca-vm", version, about)]
+struct Cli {
+    /// Where kernels, images and logs are kept
+    #[arg(long, default_value = "target/vm", global = true)]
+    dir: PathBuf,
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Download and unpack the kernels, and say where their headers are
+    Fetch(Kernels),
+    /// Instructions per request of nginx, lighttpd and Redis, plain and with ESCA
+    Count(Kernels),
+}
+
+#[derive(clap::Args)]
+struct Kernels {
+    /// Debian's kernel, by its version (6.12 or 6.1)
+    #[arg(long, default_value = "6.12")]
+    kernel: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    match start(&Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            eprintln!("esca-vm: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(cli: &Cli) -> Result<()> {
+    let dir = &cli.dir;
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    match &cli.command {
+        Task::Fetch(k) => {
+            for name in &k.kernel {
+                println!("{}", kernel::get(name, dir)?.headers.display());
+            }
+            Ok(())
+        }
+        Task::Count(k) => {
+            for name in &k.kernel {
+                let kernel = kernel::get(name, dir)?;
+                let seen = boot(&kernel, dir, None, "pti=off", "count", true)?;
+                println!("\n{}\n{}", kernel.release, count::table(&seen)?);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Boots one kernel with one task; a failed test is an error.
+fn boot(
+    kernel: &Kernel,
+    dir: &Path,
+    module: Option<&Path>,
+    words: &str,
+    task: &str,
+    counted: bool,
+) -> Result<Outcome> {
+    let image = tempfile::NamedTempFile::new_in(dir)?;
+    contents::image(module, image.path())?;
+    let name = format!("{} {words} {task}", kernel.name).replace([' ', '='], "-");
+    println!("{} {words}: {task}", kernel.release);
+    let machine = Machine {
+        kernel: &kernel.image,
+        image: image.path(),
+        words,
+        task,
+        counted,
+        limit: Duration::from_secs(1200),
+    };
+    let seen = machine.run(&machine::log(dir, &name))?;
+    if let Some((name, why)) = seen.failed.first() {
+        anyhow::bail!("{} failed, first {name}: {why}", seen.failed.len());
+    }
+    ensure!(!seen.passed.is_empty(), "the guest ran no test");
+    Ok(seen)
+}
