@@ -2,18 +2,14 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod bench;
-mod demo;
+mod client;
 mod host;
 mod interrupt;
-mod load;
-mod measure;
-mod pairs;
 mod pingpong;
 mod run;
 mod serve;
 mod servers;
 mod stats;
-mod table;
 mod workload;
 
 use clap::{Parser, Subcommand};
@@ -32,7 +28,7 @@ enum Command {
     /// Run a program with ESCA
     Run(run::Args),
     /// Show what ESCA gains on a server of this machine, in about a minute
-    Demo(demo::Args),
+    Demo(bench::demo::Args),
     /// Measure interleaved pairs, without and with ESCA
     Bench(bench::Args),
     /// Write the workload files: a1.html, a20.html, ... (that many KiB each)
@@ -42,20 +38,16 @@ enum Command {
     /// A server that answers one message at a time (for the benchmark)
     #[command(hide = true)]
     PingpongServer(pingpong::ServerArgs),
-    /// Its client: prints requests and latencies
-    #[command(hide = true)]
-    PingpongClient(pingpong::ClientArgs),
 }
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Run(a) => return run::main(&a),
-        Command::Demo(a) => demo::main(&a),
+        Command::Demo(a) => bench::demo::main(&a),
         Command::Bench(a) => bench::main(&a),
         Command::Workload(a) => workload::main(&a),
         Command::Serve(a) => serve::main(&a),
         Command::PingpongServer(a) => pingpong::server(&a),
-        Command::PingpongClient(a) => pingpong::client(&a),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,24 +1,14 @@
-//! A server and a client that exchange one small message at a time over one
-//! connection: a program with nothing to aggregate, to show what ESCA costs.
+//! A server that answers one small message at a time: a program with nothing
+//! to aggregate, to show what ESCA costs.
 
-use crate::load::Outcome;
 use anyhow::{Context, Result, bail};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::time::{Duration, Instant};
-
-const MESSAGE: usize = 64;
 
 #[derive(clap::Args)]
 pub struct ServerArgs {
     port: u16,
-}
-
-#[derive(clap::Args)]
-pub struct ClientArgs {
-    port: u16,
-    seconds: f64,
 }
 
 /// Waits for one event; by the C library, so that it can be interposed.
@@ -71,33 +61,4 @@ pub fn server(args: &ServerArgs) -> Result<()> {
             _ => drop(peers.swap_remove(i)),
         }
     }
-}
-
-pub fn client(args: &ClientArgs) -> Result<()> {
-    let mut s = TcpStream::connect(("127.0.0.1", args.port)).context("cannot connect")?;
-    s.set_nodelay(true)?;
-    let mut took = Vec::with_capacity(1 << 20);
-    let mut room = [7; MESSAGE];
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs_f64(args.seconds) {
-        let t = Instant::now();
-        s.write_all(&room)?;
-        s.read_exact(&mut room)?;
-        took.push(t.elapsed().as_secs_f64() * 1e6);
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    took.sort_by(f64::total_cmp);
-    let at = |q: f64| {
-        took.get((took.len() as f64 * q) as usize)
-            .copied()
-            .unwrap_or(0.0)
-    };
-    let out = Outcome {
-        requests: took.len() as f64,
-        rate: took.len() as f64 / seconds,
-        p50: at(0.5),
-        p99: at(0.99),
-    };
-    println!("{}", serde_json::to_string(&out)?);
-    Ok(())
 }

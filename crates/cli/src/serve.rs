@@ -27,7 +27,7 @@ pub fn main(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.dir)
         .with_context(|| format!("cannot make {}", args.dir.display()))?;
     let dir = args.dir.canonicalize()?;
-    let mut place = crate::pairs::place(&dir, server)?;
+    let mut place = crate::bench::place(&dir, server.name(), false)?;
     place.port = args.port;
     let words = server.command(&place)?;
     println!("{} on http://127.0.0.1:{}/", server.name(), args.port);

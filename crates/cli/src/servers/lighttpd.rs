@@ -1,7 +1,6 @@
 //! lighttpd, as Debian ships it.
 
-use super::{Place, Server, arg, configure, program, verify_files, wrk};
-use crate::load::Load;
+use super::{Load, Place, Server, arg, configure, get, program, verify_files};
 use anyhow::Result;
 use std::ffi::OsString;
 
@@ -28,8 +27,8 @@ impl Server for Lighttpd {
         verify_files(place)
     }
 
-    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load {
-        wrk(what, place, seconds)
+    fn load(&self, what: &str) -> Load {
+        get(what)
     }
 
     fn loads(&self) -> &'static [(&'static str, f64, f64)] {

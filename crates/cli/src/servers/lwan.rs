@@ -1,7 +1,6 @@
 //! lwan, from a path that the user gives: Debian has no package of it.
 
-use super::{Place, Server, arg, configure, verify_files, wrk};
-use crate::load::Load;
+use super::{Load, Place, Server, arg, configure, get, verify_files};
 use anyhow::{Context, Result};
 use std::ffi::OsString;
 
@@ -26,8 +25,8 @@ impl Server for Lwan {
         verify_files(place)
     }
 
-    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load {
-        wrk(what, place, seconds)
+    fn load(&self, what: &str) -> Load {
+        get(what)
     }
 
     fn loads(&self) -> &'static [(&'static str, f64, f64)] {

@@ -6,7 +6,7 @@ mod nginx;
 mod pingpong;
 mod redis;
 
-use crate::load::Load;
+use crate::client::Exchange;
 use anyhow::{Context, Result, bail};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,20 @@ pub struct Place {
     pub run: PathBuf,
     /// The port on 127.0.0.1.
     pub port: u16,
+    /// The hand-tuned configuration, where the server has one.
+    pub tuned: bool,
+}
+
+/// What the benchmark asks of a server.
+pub struct Load {
+    /// Its name.
+    pub name: String,
+    /// What goes over each connection.
+    pub exchange: Exchange,
+    /// How many connections.
+    pub connections: u32,
+    /// The path, for a load generator that wants a URL.
+    pub path: String,
 }
 
 /// A server that can be launched, verified and put under load.
@@ -30,19 +44,22 @@ pub trait Server: Sync {
     fn command(&self, place: &Place) -> Result<Vec<OsString>>;
     /// Fetches known content and compares every byte.
     fn verify(&self, place: &Place) -> Result<()>;
-    /// A load on it; `what` is one of [`Server::loads`].
-    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load;
-    /// The loads there are, with what the ratios are to reach: requests/s at
-    /// least, CPU per request at most.
+    /// One of [`Server::loads`].
+    fn load(&self, what: &str) -> Load;
+    /// The loads there are, with what the ratios are to reach with ESCA:
+    /// requests/s at least, CPU per request at most.
     fn loads(&self) -> &'static [(&'static str, f64, f64)];
     /// The flag that makes the program print its version.
     fn version_flag(&self) -> &'static str;
+    /// Whether it has a hand-tuned configuration.
+    fn has_tuning(&self) -> bool {
+        false
+    }
 }
 
 /// Every server.
 pub const ALL: &[&dyn Server] = &[
-    &nginx::Nginx { tuned: false },
-    &nginx::Nginx { tuned: true },
+    &nginx::Nginx,
     &lighttpd::Lighttpd,
     &redis::Redis,
     &lwan::Lwan,
@@ -103,11 +120,18 @@ fn verify_files(place: &Place) -> Result<()> {
     Ok(())
 }
 
-/// wrk on one of the workload files; `what` is its size in KiB.
-fn wrk(what: &str, place: &Place, seconds: f64) -> Load {
-    let kib = what.split(' ').next().unwrap_or("1");
-    let url = format!("http://127.0.0.1:{}/a{kib}.html", place.port);
-    Load::wrk(&url, 50, seconds)
+/// GET of one of the workload files by 50 clients; `what` is its size, as in
+/// "20 KiB".
+fn get(what: &str) -> Load {
+    let kib = what.split(' ').next().and_then(|n| n.parse().ok());
+    let kib = kib.unwrap_or(1);
+    let path = format!("/a{kib}.html");
+    Load {
+        name: what.into(),
+        exchange: Exchange::get(&path, Some(crate::workload::page(kib))),
+        connections: 50,
+        path,
+    }
 }
 
 /// A path as an argument.

@@ -1,21 +1,18 @@
 //! nginx, as Debian ships it, with one worker.
 
-use super::{Place, Server, arg, configure, program, verify_files, wrk};
-use crate::load::Load;
+use super::{Load, Place, Server, arg, configure, get, program, verify_files};
 use anyhow::Result;
 use std::ffi::OsString;
 
-/// nginx with its defaults, or tuned by hand.
-pub struct Nginx {
-    /// With tcp_nopush and open_file_cache.
-    pub tuned: bool,
-}
+/// nginx serving files.
+pub struct Nginx;
 
+/// What one sets by hand to get most of what merging header and file gives.
 const TUNING: &str = "tcp_nopush on; open_file_cache max=1000;";
 
 impl Server for Nginx {
     fn name(&self) -> &'static str {
-        if self.tuned { "nginx-tuned" } else { "nginx" }
+        "nginx"
     }
 
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
@@ -24,7 +21,7 @@ impl Server for Nginx {
         } else {
             ""
         };
-        let tuning = if self.tuned { TUNING } else { "" };
+        let tuning = if place.tuned { TUNING } else { "" };
         let more = [("@USER@", user), ("@TUNING@", tuning)];
         let text = include_str!("../../../../conf/nginx.conf");
         let conf = configure(place, "nginx.conf", text, &more)?;
@@ -43,20 +40,20 @@ impl Server for Nginx {
         verify_files(place)
     }
 
-    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load {
-        wrk(what, place, seconds)
+    fn load(&self, what: &str) -> Load {
+        get(what)
     }
 
     fn loads(&self) -> &'static [(&'static str, f64, f64)] {
-        if self.tuned {
-            &[("1 KiB", 1.0, 1.0), ("20 KiB", 1.0, 1.0)]
-        } else {
-            &[
-                ("1 KiB", 1.35, 0.70),
-                ("20 KiB", 1.18, 0.85),
-                ("100 KiB", 1.03, 0.95),
-            ]
-        }
+        &[
+            ("1 KiB", 1.35, 0.70),
+            ("20 KiB", 1.18, 0.85),
+            ("100 KiB", 1.03, 0.95),
+        ]
+    }
+
+    fn has_tuning(&self) -> bool {
+        true
     }
 
     fn version_flag(&self) -> &'static str {

@@ -1,7 +1,7 @@
 //! Redis, as Debian ships it, without persistence.
 
-use super::{Place, Server, arg, configure, program};
-use crate::load::Load;
+use super::{Load, Place, Server, arg, configure, program};
+use crate::client::{Answer, Exchange};
 use anyhow::{Context, Result, ensure};
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -51,12 +51,30 @@ impl Server for Redis {
         Ok(())
     }
 
-    fn load(&self, what: &str, place: &Place, seconds: f64) -> Load {
+    fn load(&self, what: &str) -> Load {
         let mut words = what.split(' ');
-        let test = words.next().unwrap_or("GET").to_lowercase();
+        let (set, get) = (
+            b"*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$3\r\nxxx\r\n".to_vec(),
+            b"*2\r\n$3\r\nGET\r\n$3\r\nkey\r\n".to_vec(),
+        );
+        let ok = b"+OK\r\n".to_vec();
+        let (ask, answer) = match words.next() {
+            Some("SET") => (set.clone(), ok.clone()),
+            _ => (get, b"$3\r\nxxx\r\n".to_vec()),
+        };
         let pipeline = words.next().and_then(|p| p.strip_prefix('P'));
-        let pipeline = pipeline.and_then(|p| p.parse().ok()).unwrap_or(1);
-        Load::redis(place.port, &test, pipeline, 50, seconds)
+        let exchange = Exchange {
+            ask,
+            answer: Answer::Exact(answer),
+            requests: 1,
+            prepare: Some((set, ok)),
+        };
+        Load {
+            name: what.into(),
+            exchange: exchange.pipelined(pipeline.and_then(|p| p.parse().ok()).unwrap_or(1)),
+            connections: 50,
+            path: String::new(),
+        }
     }
 
     fn loads(&self) -> &'static [(&'static str, f64, f64)] {

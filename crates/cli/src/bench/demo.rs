@@ -1,7 +1,9 @@
 //! `esca demo`: one server of this machine, without and with ESCA.
 
-use crate::pairs::{Plan, compare, place, progress, verify};
-use crate::{host, servers, table};
+use super::compare::{Plan, compare, verify};
+use super::config::Config;
+use super::{bar, table};
+use crate::{host, servers};
 use anyhow::{Result, ensure};
 
 #[derive(clap::Args)]
@@ -12,49 +14,49 @@ pub struct Args {
     /// off, coalesce or batch
     #[arg(long, default_value = "coalesce")]
     policy: String,
-    /// Pairs of runs
-    #[arg(long, default_value_t = 5)]
-    pairs: usize,
+    /// Most rounds for each load
+    #[arg(long, default_value_t = 48)]
+    rounds: usize,
 }
 
 pub fn main(args: &Args) -> Result<()> {
     let server = servers::find(&args.server)?;
+    let configs = [Config::plain(), Config::esca(&args.policy)?];
     let own = host::own_network();
     crate::interrupt::watch()?;
     println!("An unmodified {} without and with ESCA.\n", server.name());
     host::Host::look(own).print();
     let dir = tempfile::tempdir()?;
-    let at = place(dir.path(), server)?;
-    verify(server, &at, &args.policy)?;
+    for config in &configs {
+        verify(server, dir.path(), config)?;
+    }
     println!("bytes       the same without and with ESCA\n");
-    let loads = &server.loads()[..server.loads().len().min(2)];
     // Two loads stay under 90 seconds with all their starts and warm-ups.
     let plan = Plan {
-        pairs: args.pairs,
-        seconds: 2.0,
-        count: true,
+        slice: 0.3,
+        life: 6,
+        least: 12,
+        most: args.rounds.max(1),
+        tolerance: 0.01,
+        client: None,
     };
-    let bar = progress(loads.len() * plan.pairs * 2);
+    let loads = server.loads().iter().take(2);
+    let bar = bar(loads.len() * plan.most);
     let mut all = Vec::new();
-    for load in loads {
-        let c = compare(server, dir.path(), load, &args.policy, plan, &bar)?;
+    for (name, ..) in loads {
+        let load = server.load(name);
+        let c = compare(server, dir.path(), &load, &configs, &plan, &bar)?;
         ensure!(
-            c.aggregated > 0 || args.server != "nginx",
+            c.series[1].aggregated > 0 || args.server != "nginx",
             "nothing was aggregated: the library did not work"
         );
         all.push(c);
     }
     bar.finish_and_clear();
     for c in &all {
-        println!("{} {}   {}", c.server, c.load, c.command);
+        println!("{} {}, {} connections", c.server, c.load, c.connections);
         println!("{}\n", table::detail(c));
     }
-    println!(
-        "{} interleaved pairs of {} s; medians; the ratio is the median of the pairs' ratios.",
-        plan.pairs, plan.seconds
-    );
-    println!(
-        "Segments count both directions. CPU is the server's, from /proc/PID/task/*/schedstat."
-    );
+    println!("{}", super::method(&plan, &all));
     Ok(())
 }

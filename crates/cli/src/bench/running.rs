@@ -1,5 +1,7 @@
-//! A running server and what it uses: CPU time, system calls, TCP segments.
+//! A running server and what it uses: CPU time, context switches, system
+//! calls, TCP segments.
 
+use super::config::Config;
 use crate::run::{find_library, preload};
 use crate::servers::{Place, Server};
 use crate::stats::Shared;
@@ -11,15 +13,6 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Without ESCA, or with a policy.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Way<'a> {
-    /// The plain server.
-    Plain,
-    /// With the preload library and this policy.
-    Esca(&'a str),
-}
-
 /// A server that was started here; it ends with the value.
 pub struct Running {
     child: Child,
@@ -29,7 +22,7 @@ pub struct Running {
 
 impl Running {
     /// Starts `server` on its processor and waits until it accepts.
-    pub fn start(server: &dyn Server, place: &Place, way: Way) -> Result<Self> {
+    pub fn start(server: &dyn Server, place: &Place, config: &Config) -> Result<Self> {
         let words = server.command(place)?;
         let mut command = Command::new(&words[0]);
         command
@@ -38,12 +31,15 @@ impl Running {
             .stdout(Stdio::null())
             .stderr(fs::File::create(place.run.join("stderr"))?);
         let mut stats = None;
-        if let Way::Esca(policy) = way {
+        if let Some(policy) = &config.policy {
             let shared = Shared::new()?;
             preload(&mut command, &find_library().map_err(|e| anyhow!(e))?);
             command
                 .env("ESCA_POLICY", policy)
                 .env("ESCA_STATS_SHM", shared.path());
+            if let Some(backend) = &config.backend {
+                command.env("ESCA_BACKEND", backend);
+            }
             stats = Some(shared);
         }
         interrupt::check()?;
@@ -87,15 +83,31 @@ impl Running {
         all
     }
 
-    /// CPU time of all its threads so far, in microseconds.
-    pub fn cpu(&self) -> f64 {
-        let tasks = self.pids().into_iter().flat_map(tasks);
-        let ns = tasks.filter_map(|t| {
-            let s = fs::read_to_string(t.join("schedstat")).ok()?;
-            s.split_whitespace().next()?.parse::<f64>().ok()
-        });
-        ns.sum::<f64>() / 1e3
+    /// What all its threads used so far.
+    pub fn usage(&self) -> Usage {
+        let mut sum = Usage::default();
+        for task in self.pids().into_iter().flat_map(tasks) {
+            // A thread that ends meanwhile has nothing to add.
+            let read = |name| fs::read_to_string(task.join(name)).unwrap_or_default();
+            let ns = read("schedstat");
+            let ns = ns.split_whitespace().next().and_then(|n| n.parse().ok());
+            sum.cpu += ns.unwrap_or(0.0) / 1e3;
+            let switches = read("status");
+            let switches = switches.lines().filter(|l| l.contains("ctxt_switches:"));
+            let numbers = switches.filter_map(|l| l.split_whitespace().last()?.parse::<f64>().ok());
+            sum.switches += numbers.sum::<f64>();
+        }
+        sum
     }
+}
+
+/// What a server used.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Usage {
+    /// CPU time in microseconds, from schedstat.
+    pub cpu: f64,
+    /// Context switches.
+    pub switches: f64,
 }
 
 fn tasks(pid: u32) -> Vec<std::path::PathBuf> {
