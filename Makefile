@@ -68,3 +68,14 @@ build-vm: setup-vm build
 	$(CARGO) build -p esca-vm
 vm-count: build-vm   ## instructions per request: plain, and with ESCA
 	target/debug/esca-vm count $(VM)
+
+# Fuzzing: the parsers of settings and of statistics, and the operation table.
+# cargo-fuzz wants nightly's flags, which a stable compiler takes this way.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS := settings stats op_table
+.PHONY: fuzz
+fuzz:           ## each target for FUZZ_SECONDS (cargo install cargo-fuzz first)
+	@cargo fuzz --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-fuzz
+	set -e; for target in $(FUZZ_TARGETS); do \
+		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
+	done

@@ -6,6 +6,7 @@ use crate::custody::Custody;
 use crate::engine::Engine;
 use crate::residue;
 use crate::slot::bits;
+use esca_abi::op::NOT_DONE;
 use esca_abi::stats::{self, Counter};
 use libc::{EAGAIN, EINTR, ENOBUFS, ENOMEM, iovec};
 use std::sync::atomic::Ordering::*;
@@ -43,7 +44,8 @@ impl Engine {
         // SAFETY: the caller's promise.
         let mut entries = unsafe { self.backend.run(ops) };
         for op in ops {
-            if op.result < 0 && speaks_not_of_the_socket(-op.result as i32) {
+            let e = op.result.checked_neg().unwrap_or(0) as i32;
+            if op.result == NOT_DONE || op.result < 0 && speaks_not_of_the_socket(e) {
                 // SAFETY: as above.
                 entries += unsafe { Direct.run(std::slice::from_mut(op)) };
             }

@@ -1,6 +1,7 @@
 //! Backend `direct`: one plain, non-blocking system call an operation.
 
 use super::{Backend, F_LINK, F_MORE, Op, OpCode};
+use esca_abi::op::NOT_DONE;
 use rustix::fd::BorrowedFd;
 use rustix::io::Errno;
 use rustix::net::{SendAncillaryBuffer, SendFlags, send, sendmsg};
@@ -16,11 +17,11 @@ const NOP: u32 = OpCode::Nop as u32;
 impl Backend for Direct {
     #[inline]
     unsafe fn run(&self, ops: &mut [Op]) -> u32 {
-        let mut cancelled = None;
         let mut entries = 0;
-        for op in ops {
-            if cancelled == Some(op.fd) {
-                op.result = -i64::from(Errno::CANCELED.raw_os_error());
+        ops.iter_mut().for_each(|op| op.result = NOT_DONE);
+        for i in 0..ops.len() {
+            let op = &mut ops[i];
+            if op.result != NOT_DONE {
                 continue;
             }
             entries += 1;
@@ -31,7 +32,10 @@ impl Backend for Direct {
                 Err(e) => -i64::from(e.raw_os_error()),
             };
             if op.flags & F_LINK != 0 && op.result != asked as i64 {
-                cancelled = Some(op.fd);
+                let fd = op.fd;
+                for later in ops[i + 1..].iter_mut().filter(|o| o.fd == fd) {
+                    later.result = -i64::from(Errno::CANCELED.raw_os_error());
+                }
             }
         }
         entries
@@ -110,6 +114,25 @@ mod tests {
         let mut got = String::new();
         b.read_to_string(&mut got).unwrap();
         assert_eq!(got, "one two");
+    }
+
+    #[test]
+    fn each_failed_link_cancels_its_own_stream() {
+        let pairs = [(); 3].map(|()| UnixStream::pair().unwrap());
+        let [a, b, c] = [0, 1, 2].map(|i: usize| pairs[i].0.as_raw_fd());
+        pairs[..2].iter().for_each(|(_, peer)| {
+            peer.shutdown(std::net::Shutdown::Both).unwrap();
+        });
+        let mut table = [
+            op(a, b"1", F_LINK),
+            op(b, b"2", F_LINK),
+            op(a, b"3", 0),
+            op(c, b"4", 0),
+            op(b, b"5", 0),
+        ];
+        // SAFETY: as above.
+        unsafe { Direct.run(&mut table) };
+        assert_eq!(table.map(|o| o.result), [-32, -32, -125, 1, -125]);
     }
 
     #[test]

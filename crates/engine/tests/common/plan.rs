@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use super::{World, world_on};
+use esca_abi::op::NOT_DONE;
 use esca_engine::Engine;
 use esca_engine::backend::{Backend, Direct, Op, OpCode};
 use esca_engine::settings::{Policy, RuleSet};
@@ -17,6 +18,8 @@ pub enum Fault {
     Short(usize),
     /// Nothing is taken, and this errno is the answer.
     Errno(i32),
+    /// The table's end was not reached.
+    NotDone,
 }
 
 /// The next operations' faults, and that of all after them.
@@ -52,6 +55,10 @@ impl Backend for Plan {
             let n = match self.take() {
                 Fault::None => usize::MAX,
                 Fault::Short(n) => n,
+                Fault::NotDone => {
+                    op.result = NOT_DONE;
+                    continue;
+                }
                 Fault::Errno(e) => {
                     op.result = -i64::from(e);
                     continue;
