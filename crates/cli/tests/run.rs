@@ -138,8 +138,8 @@ fn wrong_settings() {
             &["unknown rule 'frob'", "small-file"],
         ),
         (
-            &["--backend", "kmod"],
-            &["'kmod'", "not part of this build"],
+            &["--backend", "uring"],
+            &["'uring'", "not part of this build"],
         ),
         (&["--backend", "magic"], &["unknown backend 'magic'"]),
     ];
@@ -147,6 +147,19 @@ fn wrong_settings() {
         let args = [flags, &["--", PLAIN]].concat();
         assert_refused(&mut esca_run(&args), 2, parts);
     }
+}
+
+#[test]
+fn the_kernel_module_is_not_there() {
+    if std::path::Path::new("/dev/esca").exists() {
+        return;
+    }
+    let args = ["--backend", "kmod", "--", PLAIN];
+    assert_refused(
+        &mut esca_run(&args),
+        126,
+        &["backend kmod", "no /dev/esca", "make load-lkm"],
+    );
 }
 
 #[test]

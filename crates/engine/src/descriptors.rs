@@ -199,13 +199,13 @@ impl Engine {
     /// Whether the library has descriptors of its own now.
     #[must_use]
     pub fn has_private(&self) -> bool {
-        self.residues.count() > 0 || self.residues.epoll().is_some()
+        self.residues.count() > 0 || self.residues.epoll().is_some() || self.backend.gathers()
     }
 
     /// Whether `fd` belongs to the library, not to the program.
     #[must_use]
     pub fn is_private(&self, fd: i32) -> bool {
-        self.residues.is_private(fd) || self.sweeper.is_private(fd)
+        self.residues.is_private(fd) || self.sweeper.is_private(fd) || self.backend.is_private(fd)
     }
 
     /// Before `fd` is duplicated: two numbers for one stream have no custody.

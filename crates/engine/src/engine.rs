@@ -1,7 +1,7 @@
 //! The engine itself: its parts, the segments of its threads, and the flush
 //! that hands custody to the kernel.
 
-use crate::backend::{Backend, Direct, F_MORE, Op, OpCode};
+use crate::backend::{self, Backend, F_MORE, Op, OpCode};
 use crate::custody::{Custody, Held, OPS};
 use crate::lock::Lock;
 use crate::residue::Residues;
@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::*
 /// Threads that can have a segment; others go straight through.
 pub(crate) const THREADS: usize = 4096;
 /// Streams that one flush hands to the backend at a time.
-const TABLE: usize = 64;
+pub(crate) const TABLE: usize = 64;
 
 /// What is to be done with an interposed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +68,12 @@ impl Engine {
     ) -> rustix::io::Result<Self> {
         table.policy.store(settings.policy as u32, Relaxed);
         table.rules.store(settings.rules.bits(), Relaxed);
-        table.backend.store(settings.backend as u32, Relaxed);
         Ok(Engine {
             policy: settings.policy,
             settings,
             slots: Slots::new(descriptors)?,
             table,
-            backend: Box::new(Direct),
+            backend: backend::choose(settings.backend, table),
             segments: (0..THREADS).map(|_| AtomicPtr::default()).collect(),
             segments_len: AtomicU32::new(0),
             registry: Lock::new(()),

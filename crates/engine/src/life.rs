@@ -60,6 +60,7 @@ impl Engine {
         }
         self.sweeper.forked();
         self.residues.forked();
+        self.backend.forked();
         self.table.processes.fetch_add(1, Relaxed);
     }
 

@@ -24,8 +24,24 @@ pub enum Policy {
 #[repr(u32)]
 pub enum BackendKind {
     /// Plain system calls.
-    #[default]
     Direct = 0,
+    /// The kernel module.
+    Kmod = 2,
+    /// The kernel module where it is, else plain calls.
+    #[default]
+    Auto = u32::MAX,
+}
+
+impl BackendKind {
+    /// From its number.
+    #[must_use]
+    pub fn from_number(n: u32) -> Self {
+        match n {
+            0 => BackendKind::Direct,
+            2 => BackendKind::Kmod,
+            _ => BackendKind::Auto,
+        }
+    }
 }
 
 /// The set of rules in force.
@@ -142,14 +158,21 @@ impl Settings {
         if let Some(r) = rules {
             s.rules = RuleSet::parse(r)?;
         }
-        match backend {
-            None | Some("auto" | "direct") => {}
-            Some(b) if BACKENDS.contains(&b) => {
-                return Err(SettingError(format!(
-                    "backend '{b}' is not part of this build; use 'auto' or 'direct'"
-                )));
-            }
-            Some(b) => return Err(SettingError::unknown("backend", b, "auto, direct".into())),
+        if let Some(b) = backend {
+            s.backend = match b {
+                "auto" => BackendKind::Auto,
+                "direct" => BackendKind::Direct,
+                "kmod" => BackendKind::Kmod,
+                _ if BACKENDS.contains(&b) => {
+                    return Err(SettingError(format!(
+                        "backend '{b}' is not part of this build; use 'auto', 'direct' or 'kmod'"
+                    )));
+                }
+                _ => {
+                    let known = "auto, direct, kmod".into();
+                    return Err(SettingError::unknown("backend", b, known));
+                }
+            };
         }
         Ok(s)
     }
@@ -200,7 +223,7 @@ mod tests {
         assert!(e.contains("unknown rule 'frob'") && e.contains("small-file"));
         let e = Settings::from_values(Some("fast"), None, None).unwrap_err();
         assert!(e.to_string().contains("unknown policy 'fast'"));
-        let e = Settings::from_values(None, None, Some("kmod")).unwrap_err();
+        let e = Settings::from_values(None, None, Some("uring")).unwrap_err();
         assert!(e.to_string().contains("not part of this build"));
     }
 

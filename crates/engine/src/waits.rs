@@ -1,6 +1,6 @@
 //! The waits: where a segment ends and the next begins.
 
-use crate::engine::Engine;
+use crate::engine::{Engine, TABLE};
 use crate::segment::{Segment, WaitKind};
 use crate::slot::bits;
 use esca_abi::stats::Counter;
@@ -27,10 +27,16 @@ impl Engine {
     /// After a wait that reported `events` descriptors.
     ///
     /// In policy batch a round's first answers shall not wait for its last:
-    /// they go when a quarter of the round is done.
+    /// they go when a quarter of the round is done; all together where one
+    /// kernel entry does for them all.
     #[inline]
     pub fn after_wait(&self, seg: &Segment, events: u32) {
-        seg.round.set((events / 4).clamp(ROUND.0, ROUND.1));
+        let round = if self.backend.gathers() {
+            TABLE as u32
+        } else {
+            (events / 4).clamp(ROUND.0, ROUND.1)
+        };
+        seg.round.set(round);
         // A lone request gains nothing from being held.
         seg.lone.set(events < 2);
     }

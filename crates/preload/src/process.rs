@@ -3,7 +3,7 @@
 
 use crate::{stats, thread};
 use esca_engine::Engine;
-use esca_engine::settings::{Policy, Settings};
+use esca_engine::settings::{BackendKind, Policy, Settings};
 use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
 
 static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
@@ -16,9 +16,10 @@ const DORMANT: u32 = 1;
 const STARTING: u32 = 2;
 const ACTIVE: u32 = 3;
 static STATE: AtomicU32 = AtomicU32::new(OFF);
-/// Policy and rules as read at start; a program may clear its environment.
+/// Settings as read at start; a program may clear its environment.
 static POLICY: AtomicU32 = AtomicU32::new(0);
 static RULES: AtomicU32 = AtomicU32::new(0);
+static BACKEND: AtomicU32 = AtomicU32::new(0);
 static THREAD_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
 
 /// The engine, once there is one.
@@ -44,6 +45,7 @@ extern "C" fn start() {
         Ok(s) => {
             POLICY.store(s.policy as u32, Relaxed);
             RULES.store(s.rules.bits(), Relaxed);
+            BACKEND.store(s.backend as u32, Relaxed);
             stats::open();
             STATE.store(DORMANT, Release);
         }
@@ -80,7 +82,7 @@ pub(crate) fn activate() -> bool {
                 _ => Policy::Batch,
             },
             rules: esca_engine::settings::RuleSet::from_bits(RULES.load(Relaxed)),
-            ..Settings::default()
+            backend: BackendKind::from_number(BACKEND.load(Relaxed)),
         };
         match Engine::new(settings, descriptors(), stats::table()) {
             Ok(e) => {

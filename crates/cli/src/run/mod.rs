@@ -5,7 +5,8 @@ mod binary;
 mod library;
 mod supervise;
 
-use esca_engine::settings::Settings;
+use esca_engine::backend;
+use esca_engine::settings::{BackendKind, Settings};
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub struct Args {
     /// Rules to use, e.g. `all`, `-cork` or `merge,drained`
     #[arg(long, env = "ESCA_RULES", allow_hyphen_values = true)]
     rules: Option<String>,
-    /// auto (default) or direct
+    /// auto (default: the kernel module where it is loaded), direct or kmod
     #[arg(long, env = "ESCA_BACKEND")]
     backend: Option<String>,
     /// Write statistics as JSON to FILE, every second and at the end (without
@@ -66,10 +67,14 @@ pub fn main(args: &Args) -> ExitCode {
 
 fn start(args: &Args) -> Result<ExitCode, Refusal> {
     let (p, r, b) = (&args.policy, &args.rules, &args.backend);
-    Settings::from_values(p.as_deref(), r.as_deref(), b.as_deref()).map_err(|e| Refusal {
+    let settings = Settings::from_values(p.as_deref(), r.as_deref(), b.as_deref());
+    let settings = settings.map_err(|e| Refusal {
         code: USAGE,
         why: e.to_string(),
     })?;
+    if settings.backend == BackendKind::Kmod {
+        backend::probe().map_err(|why| Refusal::cannot(format!("backend kmod: {why}")))?;
+    }
     let program = binary::check(Path::new(&args.command[0]))?;
     let library = library::find().map_err(Refusal::cannot)?;
     let mut command = Command::new(&program);
