@@ -74,7 +74,7 @@ pub unsafe fn run<K: Kernel>(table: *mut Op, n: u32, k: &mut K) -> u32 {
         let going_on = unsafe { step(op, k, &mut cancelled) };
         done = done.wrapping_add(1);
         op = op.wrapping_add(1);
-        if !going_on || k.wanted() && k.pause() {
+        if k.wanted() && k.pause() || !going_on {
             break;
         }
     }
@@ -87,6 +87,7 @@ pub unsafe fn run<K: Kernel>(table: *mut Op, n: u32, k: &mut K) -> u32 {
 }
 
 /// Carries out one entry and stores its result; false if the run must end.
+/// The plain case is here; what is flagged or cancelled is out of its way.
 ///
 /// # Safety
 /// `op` is an entry of the table.
@@ -95,35 +96,59 @@ unsafe fn step<K: Kernel>(op: *mut Op, k: &mut K, cancelled: &mut Cancelled) -> 
     // Opcode and flags in one load.
     // SAFETY: the entry begins with these 8 bytes, aligned to 64.
     let head = unsafe { load(op.cast::<u64>()) };
-    let (opcode, flags) = (head as u32, (head >> 32) as u32);
-    let mut want = 0;
     // SAFETY: an entry of the table (caller).
-    let mut result = unsafe {
-        let fd = || load(&raw const (*op).fd);
-        if load(&raw const (*op).reserved) != 0 || !flags_known(opcode, flags) {
-            i64::from(-EINVAL)
-        } else if flags & F_LINK == 0 && cancelled.is_empty() {
-            one(op, opcode, flags, fd, k, &mut want)
-        } else {
-            // Linked, or something was cancelled: the stream matters.
-            let fd = fd();
-            if cancelled.has(fd) {
-                i64::from(-ECANCELED)
-            } else {
-                let r = one(op, opcode, flags, || fd, k, &mut want);
-                if flags & F_LINK != 0 && is_short(r, want) && !cancelled.add(fd) {
-                    // No room to remember it: end here, this one done.
-                    write_volatile(&raw mut (*op).result, to_user(r));
-                    return false;
-                }
-                r
-            }
-        }
+    let reserved = unsafe { load(&raw const (*op).reserved) };
+    let plain = head >> 32 == 0 && reserved == 0 && cancelled.is_empty();
+    if !plain {
+        // SAFETY: as above.
+        return unsafe { step_flagged(op, head, reserved, k, cancelled) };
+    }
+    let result = if head == OpCode::Nop as u64 {
+        0
+    } else {
+        // SAFETY: as above.
+        to_user(unsafe { one(op, head as u32, 0, None, k, &mut 0) })
     };
-    result = to_user(result);
     // SAFETY: as above.
     unsafe { write_volatile(&raw mut (*op).result, result) };
     true
+}
+
+/// As [`step`], for an entry with flags, or once something was cancelled.
+///
+/// # Safety
+/// As for [`step`]; `head` and `reserved` were loaded from `op`.
+#[inline(never)]
+unsafe fn step_flagged<K: Kernel>(
+    op: *mut Op,
+    head: u64,
+    reserved: u64,
+    k: &mut K,
+    cancelled: &mut Cancelled,
+) -> bool {
+    let (opcode, flags) = (head as u32, (head >> 32) as u32);
+    let mut going_on = true;
+    let result = if reserved != 0 || !flags_known(opcode, flags) {
+        i64::from(-EINVAL)
+    } else {
+        // SAFETY: an entry of the table (caller).
+        let fd = unsafe { load(&raw const (*op).fd) };
+        if cancelled.has(fd) {
+            i64::from(-ECANCELED)
+        } else {
+            let mut want = 0;
+            // SAFETY: as above.
+            let r = unsafe { one(op, opcode, flags, Some(fd), k, &mut want) };
+            if flags & F_LINK != 0 && is_short(r, want) {
+                // Without room to remember it the run ends, this one done.
+                going_on = cancelled.add(fd);
+            }
+            to_user(r)
+        }
+    };
+    // SAFETY: as above.
+    unsafe { write_volatile(&raw mut (*op).result, result) };
+    going_on
 }
 
 #[inline(always)]
@@ -146,7 +171,6 @@ fn flags_known(opcode: u32, flags: u32) -> bool {
     flags & !F_LINK == 0 || flags & !F_KNOWN == 0 && takes_more(opcode)
 }
 
-#[cold]
 fn takes_more(opcode: u32) -> bool {
     const SEND: u32 = OpCode::Send as u32;
     const SEND_MSG: u32 = OpCode::SendMsg as u32;
@@ -156,7 +180,7 @@ fn takes_more(opcode: u32) -> bool {
 }
 
 /// Has one operation carried out; gives the kernel's result, and in `want`
-/// what less than which is short.
+/// what less than which is short. `fd` is the entry's if it was loaded already.
 ///
 /// # Safety
 /// `op` is an entry of the table.
@@ -165,7 +189,7 @@ unsafe fn one<K: Kernel>(
     op: *const Op,
     opcode: u32,
     flags: u32,
-    fd: impl FnOnce() -> i32,
+    fd: Option<i32>,
     k: &mut K,
     want: &mut u64,
 ) -> i64 {
@@ -185,8 +209,9 @@ unsafe fn one<K: Kernel>(
 
     // Each is called at most once for an entry.
     // SAFETY: fields of the entry (caller).
-    let (fd2, ptr, len, arg, arg2, off) = unsafe {
+    let (fd, fd2, ptr, len, arg, arg2, off) = unsafe {
         (
+            || fd.unwrap_or_else(|| load(&raw const (*op).fd)),
             || load(&raw const (*op).fd2),
             || load(&raw const (*op).ptr),
             || load(&raw const (*op).len),
@@ -196,12 +221,13 @@ unsafe fn one<K: Kernel>(
         )
     };
     let more = |bit| if flags & F_MORE != 0 { bit } else { 0 };
+    if opcode == SEND {
+        // What most tables consist of: not behind the others' comparisons.
+        *want = len();
+        return k.send(fd(), ptr(), *want, arg() | more(MSG_MORE));
+    }
     match opcode {
         NOP => 0,
-        SEND => {
-            *want = len();
-            k.send(fd(), ptr(), *want, arg() | more(MSG_MORE))
-        }
         SEND_MSG => k.send_msg(fd(), ptr(), len(), arg() | more(MSG_MORE), want),
         CLOSE => k.close(fd()),
         WRITE => {
