@@ -39,10 +39,12 @@ impl Engine {
             }
             (Some(slot), _) => {
                 self.settle(slot, fd, seg.stats, Counter::FlushCall);
-                let straight = matches!(
-                    (level, name),
-                    (SOL_SOCKET, SO_LINGER) | (IPPROTO_TCP, TCP_ULP)
-                );
+                let straight = match (level, name) {
+                    // memcached says on its listener that it does not linger.
+                    (SOL_SOCKET, SO_LINGER) => value != Some(0),
+                    (IPPROTO_TCP, TCP_ULP) => true,
+                    _ => false,
+                };
                 if straight {
                     self.escape(slot, fd);
                 }

@@ -73,3 +73,14 @@ fn sendfile_from_files_that_change() {
         assert_same("a file that grows", &want, &take(&mut stream, want.len()));
     });
 }
+
+#[test]
+fn a_stream_that_does_not_linger_is_deferred() {
+    scenario("linger-off").run(|run| {
+        let mut stream = run.connect();
+        run.go(&mut stream);
+        let (got, end) = to_end(&mut stream);
+        assert_same("no linger", b"onetwothree", &got);
+        run.saw(end);
+    });
+}

@@ -12,6 +12,7 @@ pub const SCENES: &[(&str, Scene)] = &[
     ("blocking", blocking),
     ("residue-blocking", residue_blocking),
     ("linger", linger),
+    ("linger-off", linger_off),
     ("files", files),
 ];
 
@@ -127,4 +128,20 @@ fn files(a: &Actor) {
     );
     a.log(format_args!("offset {offset}"));
     a.until_closed(fd);
+}
+
+/// A stream that says it does not linger is as any other.
+fn linger_off(a: &Actor) {
+    let fd = a.connection();
+    let off = libc::linger {
+        l_onoff: 0,
+        l_linger: 0,
+    };
+    a.saw("no linger", sys::set_linger(fd, &off));
+    a.turn(fd);
+    a.saw("write", sys::write(fd, b"one"));
+    a.saw("write", sys::write(fd, b"two"));
+    a.saw("no linger", sys::set_linger(fd, &off));
+    a.saw("write", sys::write(fd, b"three"));
+    a.saw("close", sys::close(fd));
 }
