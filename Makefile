@@ -17,7 +17,7 @@ setup:          ## install the Debian packages that are missing
 	sh scripts/setup.sh demo
 
 setup-test:
-	sh scripts/setup.sh demo test
+	sh scripts/setup.sh demo test suites
 
 demo: setup build   ## unmodified nginx without and with ESCA, side by side
 	$(ESCA) demo $(SERVER)
@@ -79,3 +79,12 @@ fuzz:           ## each target for FUZZ_SECONDS (cargo install cargo-fuzz first)
 	set -e; for target in $(FUZZ_TARGETS); do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
 	done
+
+# Other people's suites: Redis's, lighttpd's and memcached's own tests, from
+# Debian's source packages, without and with ESCA. SUITES="--only redis" for
+# a part. `make test` runs a small part of each.
+.PHONY: suites
+suites: build
+	sh scripts/setup.sh suites
+	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
+		$(CARGO) run -q -p esca-upstream -- $(SUITES)
