@@ -29,5 +29,7 @@ mod waits;
 mod writes;
 
 pub use engine::{Cause, Engine, Verdict};
+#[cfg(debug_assertions)]
+pub use lock::taken as locks_taken;
 pub use segment::{OpKind, Segment, SegmentResult};
 pub use writes::{Bytes, WriteCall};

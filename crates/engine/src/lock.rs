@@ -10,6 +10,19 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const WAITED: u32 = 2;
 
+#[cfg(debug_assertions)]
+thread_local! {
+    static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Locks that the calling thread has taken so far: for the test of the hot
+/// path, in builds with debug assertions only.
+#[cfg(debug_assertions)]
+#[must_use]
+pub fn taken() -> u64 {
+    TAKEN.get()
+}
+
 /// A value behind a futex.
 pub struct Lock<T> {
     word: AtomicU32,
@@ -36,6 +49,8 @@ impl<T> Lock<T> {
     /// Waits for the lock.
     #[inline]
     pub fn lock(&self) -> Guard<'_, T> {
+        #[cfg(debug_assertions)]
+        TAKEN.set(TAKEN.get() + 1);
         if self
             .word
             .compare_exchange(FREE, HELD, Acquire, Relaxed)

@@ -116,7 +116,6 @@ impl Engine {
             || self.wants_all(seg)
             || seg.predictor.keep(call.kind);
         seg.predictor.sent(call.fd, call.kind);
-        self.turn_to(seg, call.fd);
         if keep
             && len <= merge::WRITE_LIMIT
             // SAFETY: the caller's promise.
@@ -124,6 +123,7 @@ impl Engine {
         {
             return Verdict::Ret(len as isize);
         }
+        self.turn_to(seg, call.fd);
         if mine && slot.state() & bits::OWNER == owner_bits(seg.id) {
             return self.gather(seg, slot, call);
         }
@@ -214,6 +214,11 @@ impl Engine {
         }
         let me = owner_bits(seg.id);
         let mut c = seg.custody.lock();
+        if c.n != 0 && seg.current.get() != fd && !self.batching(seg) {
+            // As turn_to, under the same lock.
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushStream, false);
+        }
+        seg.current.set(fd);
         let now = self.sweeper.tick.load(Relaxed);
         let mut mine = slot.state() & bits::OWNER == me;
         // Bytes of a stream that was waited for long, that are many, or that
@@ -254,7 +259,6 @@ impl Engine {
         });
         c.streams += usize::from(!mine);
         seg.pending.store(c.n as u32, Release);
-        drop(c);
         let stats = seg.stats;
         stats.add(Counter::Deferred, 1);
         stats.add(Counter::DeferredBytes, n as u64);
@@ -273,8 +277,12 @@ impl Engine {
             || slot.state() & bits::CORK_VIRTUAL != 0
             || seg.predictor.keep(kind);
         if mine && !waits {
-            self.flush(seg, stats, Counter::FlushDone);
-        } else if !self.sweeper.ensure(self) {
+            self.flush_locked(seg, &mut c, stats, Counter::FlushDone, false);
+            return Some(n);
+        }
+        // Open before the look at the sweeper: that order is what it relies on.
+        drop(c);
+        if !self.sweeper.ensure(self) {
             // Nobody would bound the time: keep nothing from now on.
             self.retired.store(true, Release);
             self.flush(seg, stats, Counter::FlushLife);

@@ -1,0 +1,106 @@
+//! The hot path takes no more than one lock a call, whatever the call does:
+//! defer, merge, flush, turn to another stream, pass through.
+//! (Locks are counted in builds with debug assertions, as tests are.)
+#![allow(missing_docs)]
+#![cfg(debug_assertions)]
+mod common;
+
+use common::*;
+use esca_abi::stats::Counter;
+use esca_engine::locks_taken;
+use esca_engine::settings::Policy;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+/// Runs a call and asserts how many locks it took.
+fn at_most_one<R>(what: &str, call: impl FnOnce() -> R) -> R {
+    let before = locks_taken();
+    let answer = call();
+    let taken = locks_taken() - before;
+    assert!(taken <= 1, "{what} took {taken} locks");
+    answer
+}
+
+/// The first deferral of a process starts the sweeper, under a lock.
+fn warm(w: &World, h: &Hands) {
+    let (fd, mut peer) = w.pair(None);
+    h.more(fd, b"first").unwrap();
+    h.wait(1);
+    expect(&mut peer, b"first");
+    assert!(locks_taken() > 0);
+}
+
+/// Rounds as servers make them, of a few streams each.
+fn rounds(w: &World, sends: impl Fn(&Hands, i32)) {
+    let h = w.hands();
+    warm(w, &h);
+    let mut pairs: Vec<_> = (0..4).map(|_| w.pair(None)).collect();
+    let mut room = [0; 256];
+    for _ in 0..50 {
+        at_most_one("a wait", || h.wait(4));
+        for (fd, peer) in &mut pairs {
+            peer.write_all(b"request").unwrap();
+            until(|| at_most_one("a read", || h.read(*fd, &mut room)) == Ok(7));
+            sends(&h, *fd);
+            at_most_one("a read", || h.read(*fd, &mut room)).unwrap_err();
+        }
+        at_most_one("a wait", || h.wait(0));
+        for (_, peer) in &mut pairs {
+            expect(peer, b"header");
+            expect(peer, &[b'b'; 900]);
+        }
+    }
+    assert!(w.count(Counter::Deferred) > 0);
+}
+
+#[test]
+fn header_and_file() {
+    for policy in [Policy::Coalesce, Policy::Batch] {
+        let w = world(policy);
+        let body = file(&[b'b'; 900]);
+        rounds(&w, |h, fd| {
+            at_most_one("a header", || h.write(fd, b"header")).unwrap();
+            let mut at = 0;
+            let sent = at_most_one("a file", || {
+                h.sendfile(fd, body.as_raw_fd(), Some(&mut at), 900)
+            });
+            assert_eq!(sent, Ok(900));
+        });
+    }
+}
+
+#[test]
+fn corked_writes() {
+    for policy in [Policy::Coalesce, Policy::Batch] {
+        let w = world(policy);
+        rounds(&w, |h, fd| {
+            let cork = |v| h.tcp_option(fd, libc::TCP_CORK, v);
+            at_most_one("a cork", || cork(1)).unwrap();
+            at_most_one("a header", || h.write(fd, b"header")).unwrap();
+            at_most_one("a body", || h.write(fd, &[b'b'; 900])).unwrap();
+            at_most_one("an uncork", || cork(0)).unwrap();
+        });
+    }
+}
+
+/// Each write turns to another stream than the one before.
+#[test]
+fn writes_in_turn() {
+    for policy in [Policy::Coalesce, Policy::Batch] {
+        let w = world(policy);
+        let h = w.hands();
+        warm(&w, &h);
+        let (a, mut pa) = w.pair(None);
+        let (b, mut pb) = w.pair(None);
+        for _ in 0..50 {
+            at_most_one("a wait", || h.wait(4));
+            for fd in [a, b, a, b] {
+                at_most_one("a write", || h.more(fd, b"part")).unwrap();
+            }
+        }
+        h.wait(1);
+        expect(&mut pa, &b"part".repeat(100));
+        expect(&mut pb, &b"part".repeat(100));
+        assert!(w.count(Counter::Deferred) > 0);
+    }
+}
