@@ -99,13 +99,11 @@ impl Engine {
 
     #[cold]
     fn stay_behind(&self) {
-        self.residues.hold();
-        // SAFETY: a bare fork by system call: no handlers of the program run.
-        // The child makes system calls only.
-        let pid = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-        // SAFETY: held just now; the child has a copy of the lock and is its
-        // only thread.
-        unsafe { self.residues.release() };
+        let pid = self.residues.split_off(|| {
+            // SAFETY: a bare fork by system call: no handlers of the program
+            // run. The child makes system calls only.
+            unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32 }
+        });
         if pid != 0 {
             if pid < 0 {
                 self.residues.drain_to_end(PATIENCE_MS);
@@ -114,22 +112,8 @@ impl Engine {
         }
         // Only the sockets stay open: the peers of everything else must see
         // it end now.
-        let mut keep = [-1; 512];
-        let mut n = 0;
-        self.residues.private_descriptors(|fd| {
-            if let Some(k) = keep.get_mut(n) {
-                *k = fd;
-                n += 1;
-            }
-        });
-        if let Some(k) = self.residues.epoll().filter(|_| n < keep.len()) {
-            keep[n] = k;
-            n += 1;
-        }
-        let kept = &mut keep[..n];
-        kept.sort_unstable();
         let mut from = 0;
-        for &fd in kept.iter().filter(|fd| **fd >= 0) {
+        while let Some(fd) = self.residues.next_private(from) {
             close_between(from, fd - 1);
             from = fd + 1;
         }

@@ -2,8 +2,9 @@
 //! drained as the socket becomes writable (contract 3).
 //!
 //! Each residue has a private duplicate of its socket in a high descriptor
-//! range, so that it outlives a close by the program, and stands in memory
-//! that a forked child shares, so that the child knows how far it got.
+//! range, so that it outlives a close by the program. Its bytes stand in
+//! memory that a forked child shares, with a header that tells the child how
+//! far its parent got; all else is each process's own.
 //! Residues are rare (the kernel's buffer must be full), so one lock for all
 //! of them is enough. The sweeper drains them (sweeper.rs); a write on the
 //! stream drains inline first.
@@ -21,13 +22,10 @@ use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering:
 /// Bytes of residue in the process above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
 
-/// One residue: this header and its bytes fill one shared mapping.
-#[repr(C)]
+/// One residue: what this process knows of it.
 struct Residue {
     next: *mut Residue,
     id: u32,
-    /// The process that drains.
-    pid: i32,
     /// The private duplicate; -1 in a child, which only watches.
     private: i32,
     /// The program's descriptor, while it is open; else -1.
@@ -35,17 +33,26 @@ struct Residue {
     /// The kernel lacked something other than room in the socket (memory):
     /// no event will say when to try again.
     starved: bool,
-    /// `how` of a shutdown that waits for the bytes; -1 for none.
-    shutdown: i32,
     len: usize,
-    map: usize,
-    /// Bytes handed over; shared with children. Equal to `len` when done.
-    done: AtomicUsize,
-    /// What ended it early: an errno.
-    error: AtomicI32,
+    shared: *mut Shared,
 }
 
-const HEAD: usize = size_of::<Residue>();
+/// What a forked child shares: this header, and the bytes behind it.
+#[repr(C)]
+struct Shared {
+    /// The process that drains.
+    owner: AtomicI32,
+    /// `how` of a shutdown that waits for the bytes; -1 for none.
+    shutdown: AtomicI32,
+    /// What ended it early: an errno.
+    error: AtomicI32,
+    /// A child watches too.
+    inherited: AtomicBool,
+    /// Bytes handed over. Equal to the length when done.
+    done: AtomicUsize,
+}
+
+const HEAD: usize = size_of::<Shared>();
 
 /// All residues of a process.
 pub(crate) struct Residues {
@@ -68,6 +75,18 @@ struct List {
 // SAFETY: the list and what it points to are touched only under its lock.
 unsafe impl Send for List {}
 
+impl List {
+    fn each(&self, mut f: impl FnMut(&mut Residue)) {
+        let mut at = self.head;
+        while !at.is_null() {
+            // SAFETY: the list belongs to its lock, which the caller holds.
+            let r = unsafe { &mut *at };
+            f(r);
+            at = r.next;
+        }
+    }
+}
+
 /// How a stream's residue stands.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
@@ -86,19 +105,34 @@ const STEP_MS: i64 = 20;
 pub(crate) const WAKE: u64 = u64::MAX;
 
 impl Residue {
+    /// Another process drains; this one only looks how far it is.
+    fn watch_only(&mut self) {
+        if self.private >= 0 {
+            // SAFETY: this process's copy of the private duplicate is ours.
+            drop(unsafe { OwnedFd::from_raw_fd(self.private) });
+            self.private = -1;
+        }
+    }
+
+    fn shared(&self) -> &Shared {
+        // SAFETY: mapped as long as this is on the list.
+        unsafe { &*self.shared }
+    }
+
     fn rest(&self) -> &[u8] {
-        let done = self.done.load(Acquire).min(self.len);
+        let done = self.shared().done.load(Acquire).min(self.len);
         // SAFETY: the mapping holds len bytes behind the header.
         unsafe {
-            let base = std::ptr::from_ref(self).cast::<u8>().add(HEAD);
+            let base = self.shared.cast::<u8>().add(HEAD);
             std::slice::from_raw_parts(base.add(done), self.len - done)
         }
     }
 
     fn standing(&self) -> Standing {
-        match self.error.load(Acquire) {
+        let shared = self.shared();
+        match shared.error.load(Acquire) {
             0 if self.rest().is_empty() => Standing::Done,
-            0 if self.private < 0 && !alive(self.pid) => Standing::Done,
+            0 if self.private < 0 && !alive(shared.owner.load(Acquire)) => Standing::Done,
             0 => Standing::Left,
             e => Standing::Failed(e),
         }
@@ -108,7 +142,7 @@ impl Residue {
     /// has been told; a child's view stays while its descriptor is open.
     fn over(&self) -> bool {
         match self.standing() {
-            Standing::Done => self.shutdown < 0 || self.private < 0,
+            Standing::Done => true,
             Standing::Failed(_) => self.fd < 0,
             Standing::Left => self.fd < 0 && self.private < 0,
         }
@@ -135,23 +169,61 @@ impl Residue {
                 }
                 n if n > 0 => {
                     let n = (n as usize).min(rest.len());
-                    self.done.fetch_add(n, Release);
+                    // SeqCst: a child that asks for a shutdown looks at this.
+                    self.shared().done.fetch_add(n, SeqCst);
                 }
                 e if is_transient(-e as i32) => {
                     self.starved = -e as i32 != libc::EAGAIN;
                     return;
                 }
-                e => self.error.store(-e as i32, Release),
+                e => self.shared().error.store(-e as i32, SeqCst),
             }
         }
-        if self.private >= 0 && self.shutdown >= 0 {
-            let how = match self.shutdown {
-                libc::SHUT_WR => rustix::net::Shutdown::Write,
-                _ => rustix::net::Shutdown::Both,
-            };
-            // An error would be ENOTCONN: the peer is gone.
-            let _ = rustix::net::shutdown(borrow(self.private), how);
-            self.shutdown = -1;
+        if self.private >= 0 {
+            self.ended();
+        }
+    }
+
+    /// Nothing is left to hand over.
+    fn ended(&self) {
+        let shared = self.shared();
+        match shared.shutdown.swap(-1, SeqCst) {
+            -1 => {}
+            how => shut(self.private, how),
+        }
+        // A child was told EAGAIN without asking the kernel, so no edge would
+        // come to it.
+        if shared.inherited.swap(false, SeqCst) {
+            announce_room(borrow(self.private));
+        }
+    }
+}
+
+/// shutdown(2); an error would be ENOTCONN: the peer is gone.
+fn shut(fd: i32, how: i32) {
+    let how = match how {
+        libc::SHUT_WR => rustix::net::Shutdown::Write,
+        _ => rustix::net::Shutdown::Both,
+    };
+    let _ = rustix::net::shutdown(borrow(fd), how);
+}
+
+/// Has the kernel tell every waiter of a socket that it may be written, now
+/// or once there is room: setting TCP_NOTSENT_LOWAT does so, also to the
+/// value it has, and a poll that finds no room asks for the event.
+fn announce_room(fd: BorrowedFd<'_>) {
+    let now = rustix::time::Timespec::default();
+    let mut fds = [PollFd::from_borrowed_fd(fd, PollFlags::OUT)];
+    if poll(&mut fds, Some(&now)) != Ok(1) {
+        return;
+    }
+    let (mut value, mut len) = (0_i32, size_of::<i32>() as libc::socklen_t);
+    let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT);
+    let at: *mut libc::c_void = (&raw mut value).cast();
+    // SAFETY: value and length are local. rustix has no TCP_NOTSENT_LOWAT.
+    unsafe {
+        if libc::getsockopt(fd.as_raw_fd(), level, name, at, &raw mut len) == 0 {
+            libc::setsockopt(fd.as_raw_fd(), level, name, at, len);
         }
     }
 }
@@ -233,17 +305,19 @@ impl Residues {
         publish: impl FnOnce(u32),
     ) -> Result<(), ()> {
         let len = total - skip;
-        let map = HEAD + len;
         let mut list = self.list.lock();
         let set = self.epoll_or_new()?;
         let private = duplicate(fd).map_err(drop)?;
-        let r: *mut Residue = sys::map_shared(map).map_err(drop)?.cast();
+        let r: *mut Residue = sys::map_private(size_of::<Residue>()).map_err(drop)?.cast();
+        // SAFETY: nothing else knows that mapping yet.
+        let forget = || unsafe { sys::unmap(r.cast(), size_of::<Residue>()) };
+        let shared: *mut Shared = sys::map_shared(HEAD + len).map_err(|_| forget())?.cast();
         let id = list.next_id;
         list.next_id = id.wrapping_add(1).max(1);
-        // SAFETY: a fresh mapping of HEAD + len bytes; the pieces are valid
-        // (they stand in locked custody).
+        // SAFETY: fresh mappings, of a residue and of HEAD + len bytes; the
+        // pieces are valid (they stand in locked custody).
         unsafe {
-            let mut to = r.cast::<u8>().add(HEAD);
+            let mut to = shared.cast::<u8>().add(HEAD);
             let mut skip = skip;
             for p in pieces {
                 let s = skip.min(p.iov_len);
@@ -251,25 +325,29 @@ impl Residues {
                 std::ptr::copy_nonoverlapping(p.iov_base.cast::<u8>().add(s), to, p.iov_len - s);
                 to = to.add(p.iov_len - s);
             }
+            shared.write(Shared {
+                owner: AtomicI32::new(rustix::process::getpid().as_raw_nonzero().get()),
+                shutdown: AtomicI32::new(-1),
+                error: AtomicI32::new(0),
+                inherited: AtomicBool::new(false),
+                done: AtomicUsize::new(0),
+            });
             r.write(Residue {
                 next: list.head,
                 id,
-                pid: rustix::process::getpid().as_raw_nonzero().get(),
                 private: private.as_raw_fd(),
                 fd,
                 starved: false,
-                shutdown: -1,
                 len,
-                map,
-                done: AtomicUsize::new(0),
-                error: AtomicI32::new(0),
+                shared,
             });
         }
         let watch = epoll::EventFlags::OUT | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(u64::from(id));
         if epoll::add(borrow(set), &private, data, watch).is_err() {
             // SAFETY: nothing else knows the mapping yet.
-            unsafe { sys::unmap(r.cast(), map) };
+            unsafe { sys::unmap(shared.cast(), HEAD + len) };
+            forget();
             return Err(());
         }
         let _ = private.into_raw_fd();
@@ -280,7 +358,8 @@ impl Residues {
         Ok(())
     }
 
-    fn epoll_or_new(&self) -> Result<i32, ()> {
+    /// The epoll set, made now if there is none.
+    pub fn epoll_or_new(&self) -> Result<i32, ()> {
         if let Some(e) = self.epoll() {
             return Ok(e);
         }
@@ -333,7 +412,8 @@ impl Residues {
             }
             self.bytes.fetch_sub((*r).len, Relaxed);
             self.count.fetch_sub(1, Release);
-            sys::unmap(r.cast(), (*r).map);
+            sys::unmap((*r).shared.cast(), HEAD + (*r).len);
+            sys::unmap(r.cast(), size_of::<Residue>());
         }
     }
 
@@ -368,13 +448,16 @@ impl Residues {
     }
 
     /// The program shuts its socket down: once the bytes are out. False if
-    /// they just went, so that the plain call is due.
+    /// they are, so that the plain call is due.
     pub fn shutdown_later(&self, id: u32, how: i32) -> bool {
         self.with(id, |r| {
-            r.shutdown = how;
+            // Before the look at what is left: in a child the parent does it,
+            // if it sees this in time.
+            r.shared().shutdown.store(how, SeqCst);
             r.drain(&*self.backend);
+            r.private >= 0 || r.standing() == Standing::Left
         })
-        .is_some()
+        .unwrap_or(false)
     }
 
     /// The program closed the descriptor (or asked for the error): the
@@ -392,15 +475,8 @@ impl Residues {
     }
 
     fn any(&self, mut f: impl FnMut(&mut Residue) -> bool) -> bool {
-        let list = self.list.lock();
-        let mut at = list.head;
         let mut found = false;
-        while !at.is_null() {
-            // SAFETY: the list belongs to the lock, which is held.
-            let r = unsafe { &mut *at };
-            found |= f(r);
-            at = r.next;
-        }
+        self.list.lock().each(|r| found |= f(r));
         found
     }
 
@@ -475,7 +551,7 @@ impl Residues {
     fn bytes_done(&self) -> usize {
         let mut sum = 0;
         self.any(|r| {
-            sum += r.done.load(Relaxed);
+            sum += r.shared().done.load(Relaxed);
             false
         });
         sum
@@ -494,18 +570,43 @@ impl Residues {
         // held the lock.
         unsafe { self.list.reset() };
         self.any(|r| {
-            if r.private >= 0 {
-                // SAFETY: the child's copy of the private duplicate is ours.
-                drop(unsafe { OwnedFd::from_raw_fd(r.private) });
-                r.private = -1;
-            }
+            r.shared().inherited.store(true, SeqCst);
+            r.watch_only();
             false
         });
         let e = self.epoll.swap(-1, SeqCst);
         if e >= 0 {
-            // SAFETY: as above.
+            // SAFETY: the child's copy is ours.
             drop(unsafe { OwnedFd::from_raw_fd(e) });
         }
+    }
+
+    /// Makes, by `clone`, a process that drains from now on in place of this
+    /// one; what `clone` gave. The list is held meanwhile: two processes would
+    /// send the same bytes.
+    pub fn split_off(&self, clone: impl FnOnce() -> i32) -> i32 {
+        let list = self.list.lock();
+        let pid = clone();
+        if pid > 0 {
+            list.each(|r| {
+                if r.private >= 0 {
+                    r.shared().owner.store(pid, SeqCst);
+                    r.watch_only();
+                }
+            });
+        }
+        pid
+    }
+
+    /// The least private descriptor from `least` on.
+    pub fn next_private(&self, least: i32) -> Option<i32> {
+        let mut next = self.epoll().filter(|e| *e >= least);
+        self.list.lock().each(|r| {
+            if r.private >= least {
+                next = Some(next.map_or(r.private, |n| n.min(r.private)));
+            }
+        });
+        next
     }
 
     /// Keeps the list still over a fork.
@@ -520,14 +621,6 @@ impl Residues {
     pub unsafe fn release(&self) {
         // SAFETY: the caller's promise.
         unsafe { self.list.release() }
-    }
-
-    /// The private duplicates, for the process that outlives this one.
-    pub fn private_descriptors(&self, mut f: impl FnMut(i32)) {
-        self.any(|r| {
-            f(r.private);
-            false
-        });
     }
 }
 
