@@ -13,6 +13,7 @@
 
 use super::{About, Rule};
 use esca_abi::stats::Counter;
+use rustix::fs::{FileType, fstat};
 use rustix::io::{pread, read};
 
 /// Name and counter.
@@ -37,7 +38,13 @@ pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Opt
     }
     let fd = crate::residue::borrow(in_fd);
     if offset.is_null() {
-        return read(fd, room).ok();
+        // A read of a pipe or a socket would take what the kernel refuses.
+        let kind = FileType::from_raw_mode(fstat(fd).ok()?.st_mode);
+        return if kind == FileType::RegularFile {
+            read(fd, room).ok()
+        } else {
+            None
+        };
     }
     // SAFETY: not null, so valid (caller).
     let at = unsafe { offset.read_unaligned() };
