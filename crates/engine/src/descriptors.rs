@@ -109,6 +109,8 @@ impl Engine {
     pub fn shutdown(&self, seg: &Segment, fd: i32, how: i32) -> Verdict {
         seg.stats.add(Counter::CallShutdown, 1);
         if let Some(slot) = self.slots.get(fd) {
+            // A read after this is at the end, whatever the last one said.
+            slot.drained.store(0, Relaxed);
             self.order_end(seg, fd);
             if how != libc::SHUT_RD {
                 // A write after this is refused: nothing may be promised.
@@ -173,6 +175,11 @@ impl Engine {
         }
         let state = slot.state();
         if state & bits::RESIDUE != 0 {
+            // A duplicate of the program's keeps the socket in the sets, as
+            // without us.
+            if state & bits::KIND == bits::STREAM {
+                self.leave_sets(fd);
+            }
             self.residues.detach(slot.residue.load(Relaxed));
         }
         if state & (bits::HELD_BACK | bits::CORK_VIRTUAL) != 0 {

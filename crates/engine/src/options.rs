@@ -7,6 +7,7 @@ use crate::segment::Segment;
 use crate::slot::{Slot, bits};
 use esca_abi::stats::Counter;
 use libc::{IPPROTO_TCP, SO_ERROR, SO_LINGER, SOL_SOCKET, TCP_CORK, TCP_NODELAY, TCP_ULP};
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Engine {
     /// What is to be done with `setsockopt(fd, level, name, value)`, `value`
@@ -137,6 +138,7 @@ impl Engine {
 
     /// The kernel shall know all, and nothing is kept for `fd` any more.
     pub(crate) fn escape(&self, slot: &Slot, fd: i32) {
+        slot.drained.store(0, Relaxed);
         if slot.state() & bits::CORK_VIRTUAL != 0 {
             let _ = rustix::net::sockopt::set_tcp_cork(crate::residue::borrow(fd), true);
             slot.change(bits::CORK_VIRTUAL, bits::CORK_REAL);

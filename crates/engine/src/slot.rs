@@ -48,6 +48,8 @@ pub mod bits {
     pub const CLOSING: u64 = 1 << 15;
     /// Shut for writing (by a shutdown that waits behind a residue).
     pub const SHUT: u64 = 1 << 16;
+    /// An epoll set.
+    pub const EPOLL_SET: u64 = 1 << 17;
 
     /// First bit of the owner: the segment that has bytes in custody, plus 1.
     pub const OWNER_SHIFT: u32 = 32;

@@ -65,7 +65,13 @@ impl Engine {
     }
 
     /// After `epoll_ctl(add or modify)` succeeded.
-    pub fn registered(&self, fd: i32, event: libc::epoll_event) {
+    pub fn registered(&self, set: i32, fd: i32, event: libc::epoll_event) {
+        if let Some(slot) = self.slots.get(set)
+            && slot.state() & bits::EPOLL_SET == 0
+        {
+            slot.set(bits::EPOLL_SET);
+            self.used(set);
+        }
         let Some(slot) = self.slots.get(fd) else {
             return;
         };
@@ -86,6 +92,20 @@ impl Engine {
             bits::HANGUP_WATCHED,
             bits::EPOLL_EDGE | if watched { bits::HANGUP_WATCHED } else { 0 },
         );
+    }
+
+    /// Before `fd` is closed while a private duplicate keeps its socket: the
+    /// kernel would go on reporting it, so it leaves every epoll set now.
+    #[cold]
+    pub(crate) fn leave_sets(&self, fd: i32) {
+        for set in 0..=self.top.load(Acquire) {
+            let known = self.slots.get(set).map_or(0, |s| s.state());
+            if known & bits::EPOLL_SET != 0 {
+                // An error means: it is not in this one.
+                let borrow = crate::residue::borrow;
+                let _ = rustix::event::epoll::delete(borrow(set), borrow(fd));
+            }
+        }
     }
 
     /// After `epoll_ctl(delete)` succeeded: it may be in another set still,

@@ -111,7 +111,12 @@ interpose! {
 
     fn dup3(fd: c_int, new: c_int, flags: c_int) -> c_int, real {
         // SAFETY: the program's own arguments.
-        dup_onto(fd, new, || unsafe { real(fd, new, flags) })
+        let plain = || unsafe { real(fd, new, flags) };
+        if flags & !libc::O_CLOEXEC != 0 {
+            // The kernel refuses it, and `new` stays what it is.
+            return plain();
+        }
+        dup_onto(fd, new, plain)
     }
 
     fn epoll_ctl(ep: c_int, op: c_int, fd: c_int, ev: *mut epoll_event) -> c_int, real {
@@ -121,7 +126,7 @@ interpose! {
             with(|e, _| match op {
                 libc::EPOLL_CTL_DEL => e.unregistered(fd),
                 // SAFETY: the kernel read the event just now.
-                _ => e.registered(fd, unsafe { ev.read_unaligned() }),
+                _ => e.registered(ep, fd, unsafe { ev.read_unaligned() }),
             });
         }
         n
