@@ -93,6 +93,10 @@ impl Engine {
             return self.through(seg);
         };
         let state = slot.state();
+        if state & bits::RESIDUE != 0 && call.bytes.len() == Some(0) {
+            // Nothing to send waits for nothing.
+            return self.through(seg);
+        }
         if state & bits::KIND != bits::STREAM {
             if state & (bits::RESIDUE | bits::SHUT) != 0 {
                 return self.troubled(seg, slot, call.fd, state, call.flags);
@@ -104,6 +108,10 @@ impl Engine {
         }
         let len = match call.bytes.len() {
             Some(n) if call.flags & !(MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) == 0 && n > 0 => n,
+            Some(0) => {
+                self.settle(slot, call.fd, seg.stats, Counter::FlushCall);
+                return self.through(seg);
+            }
             _ => return self.ordered(seg, slot, call.fd),
         };
         if state & bits::NONBLOCK == 0 || !self.promises(seg) {
@@ -128,6 +136,22 @@ impl Engine {
             return self.gather(seg, slot, call);
         }
         self.settled(seg, slot, call.fd)
+    }
+
+    /// What is to be done with a call that sends on `fd` and is never
+    /// deferred: it goes behind all there is.
+    pub fn send_behind(&self, seg: &Segment, fd: i32) -> Verdict {
+        seg.stats.add(Counter::CallOther, 1);
+        self.effect(seg);
+        let Some(slot) = self.slots.get(fd) else {
+            seg.stats.add(Counter::Made, 1);
+            return Verdict::Pass;
+        };
+        let state = slot.state();
+        if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
+            return self.troubled(seg, slot, fd, state, 0);
+        }
+        self.settled(seg, slot, fd)
     }
 
     /// Straight through, after what an observer could order it by.
@@ -403,7 +427,8 @@ impl Engine {
         }
         if state & bits::RESIDUE != 0 {
             let id = slot.residue.load(Relaxed);
-            let blocking = state & bits::NONBLOCK == 0 && flags & MSG_DONTWAIT == 0;
+            // Asked of the kernel: a duplicate may have been made blocking.
+            let blocking = flags & MSG_DONTWAIT == 0 && blocks(fd);
             // For this number, which may be a duplicate of the residue's.
             let over = |_, end: &Standing| self.residue_over(fd, id, end);
             let standing = if blocking {
@@ -492,6 +517,9 @@ impl Engine {
             return self.through(seg);
         };
         let state = slot.state();
+        if state & bits::RESIDUE != 0 && count == 0 {
+            return self.through(seg);
+        }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
             // sendfile has no MSG_NOSIGNAL.
             return self.troubled(seg, slot, fd, state, 0);
@@ -565,6 +593,12 @@ impl Engine {
             slot.clear(bits::HELD_BACK);
         }
     }
+}
+
+/// Whether calls on `fd` wait.
+fn blocks(fd: i32) -> bool {
+    rustix::fs::fcntl_getfl(crate::residue::borrow(fd))
+        .is_ok_and(|flags| !flags.contains(rustix::fs::OFlags::NONBLOCK))
 }
 
 /// Stores errno as a libc function would.

@@ -57,15 +57,18 @@ unsafe fn vector<'a>(iov: *const iovec, n: usize) -> Option<&'a [iovec]> {
     Some(unsafe { std::slice::from_raw_parts(iov, n) })
 }
 
-/// A call on `fd` that the engine only orders: its custody first.
+/// A call that sends on `fd` and that the engine only orders: what is in
+/// custody goes first, and while some is left over the call must wait.
 #[inline]
-fn before(fd: c_int) {
-    match enter() {
-        Some(i) => {
-            i.before_call_on(i.seg, fd);
-            i.effect(i.seg);
-        }
-        None => _ = may_bypass(fd),
+fn behind(fd: c_int, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+    let verdict = match enter() {
+        Some(i) => i.send_behind(i.seg, fd),
+        None if may_bypass(fd) => Verdict::Pass,
+        None => Verdict::Err(EAGAIN),
+    };
+    match verdict {
+        Verdict::Err(e) => set_errno(e) as ssize_t,
+        _ => plain(),
     }
 }
 
@@ -79,8 +82,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             let Some(v) = vector(iov, n as usize) else {
-                before(fd);
-                return real(fd, iov, n);
+                return behind(fd, || real(fd, iov, n));
             };
             let call = WriteCall { fd, kind: OpKind::Writev, flags: 0, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, iov, n))
@@ -99,8 +101,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             if !to.is_null() {
-                before(fd);
-                return real(fd, buf, n, flags, to, len);
+                return behind(fd, || real(fd, buf, n, flags, to, len));
             }
             let call = one(fd, OpKind::Send, flags, buf, n);
             send_by(&call, || real(fd, buf, n, flags, to, len))
@@ -117,8 +118,7 @@ interpose! {
                 if let Some(m) = msg.as_ref() {
                     passing(m);
                 }
-                before(fd);
-                return real(fd, msg, flags);
+                return behind(fd, || real(fd, msg, flags));
             };
             let call = WriteCall { fd, kind: OpKind::Sendmsg, flags, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, msg, flags))
@@ -126,9 +126,8 @@ interpose! {
     }
 
     fn sendmmsg(fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int, real {
-        before(fd);
         // SAFETY: the program's own arguments.
-        unsafe { real(fd, msgs, n, flags) }
+        behind(fd, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
     }
 
     fn sendfile(out: c_int, input: c_int, at: *mut off_t, n: size_t) -> ssize_t, real {
@@ -144,22 +143,18 @@ interpose! {
     fn splice(
         from: c_int, at: *mut loff_t, to: c_int, to_at: *mut loff_t, n: size_t, flags: c_uint,
     ) -> ssize_t, real {
-        before(from);
-        before(to);
         // SAFETY: the program's own arguments.
-        unsafe { real(from, at, to, to_at, n, flags) }
+        behind(to, || unsafe { real(from, at, to, to_at, n, flags) })
     }
 
     fn tee(from: c_int, to: c_int, n: size_t, flags: c_uint) -> ssize_t, real {
-        before(to);
         // SAFETY: the program's own arguments.
-        unsafe { real(from, to, n, flags) }
+        behind(to, || unsafe { real(from, to, n, flags) })
     }
 
     fn vmsplice(fd: c_int, iov: *const iovec, n: size_t, flags: c_uint) -> ssize_t, real {
-        before(fd);
         // SAFETY: the program's own arguments.
-        unsafe { real(fd, iov, n, flags) }
+        behind(fd, || unsafe { real(fd, iov, n, flags) })
     }
 }
 
