@@ -106,11 +106,30 @@ impl Sweeper {
             return true;
         }
         self.state.store(AWAKE, SeqCst);
+        self.wire(engine);
         let ok = spawn(engine);
         if !ok {
             self.state.store(NONE, SeqCst);
         }
         ok
+    }
+
+    /// Makes the descriptors that residues will need, before there is the
+    /// sweeper's thread: a descriptor appears at the lowest number before it
+    /// is moved out of the way, and another thread could see the gap. (The
+    /// kernel also makes room for high numbers faster while there is one
+    /// thread.) Where it fails, the residues' own attempt decides.
+    fn wire(&self, engine: &Engine) {
+        let Ok(set) = engine.residues.epoll_or_new() else {
+            return;
+        };
+        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
+        if let Ok(e) = rustix::event::eventfd(0, flags) {
+            let data = epoll::EventData::new_u64(WAKE);
+            let e = crate::residue::to_high(e);
+            let _ = epoll::add(borrow(set), &e, data, epoll::EventFlags::IN);
+            self.eventfd.store(e.into_raw_fd(), SeqCst);
+        }
     }
 
     /// Ends the thread and waits for it (engines of tests; a process that
@@ -295,16 +314,8 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
         let _ = futex::wait(&me.state, futex::Flags::PRIVATE, word, limit);
         return;
     };
-    if me.eventfd.load(SeqCst) < 0
-        && let Ok(e) = rustix::event::eventfd(
-            0,
-            rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK,
-        )
-    {
-        let data = epoll::EventData::new_u64(WAKE);
-        let e = crate::residue::to_high(e);
-        let _ = epoll::add(borrow(set), &e, data, epoll::EventFlags::IN);
-        me.eventfd.store(e.into_raw_fd(), SeqCst);
+    if me.eventfd.load(SeqCst) < 0 {
+        me.wire(engine);
     }
     let mut buf = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
     // While anything is left, look again at times, and soon where the kernel
