@@ -88,3 +88,9 @@ suites: build
 	sh scripts/setup.sh suites
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
 		$(CARGO) run -q -p esca-upstream -- $(SUITES)
+
+# The differential model (docs/testing.md).
+.PHONY: soak
+soak: build     ## random programs with and without ESCA, for SOAK_SECONDS
+	$(CARGO) build --release -p esca-model
+	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so target/release/esca-model soak

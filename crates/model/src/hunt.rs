@@ -1,0 +1,195 @@
+//! The hunt: generates programs, runs each in every mode, and shrinks what
+//! fails to a short program that can be replayed.
+
+use crate::board::Kind;
+use crate::check::{self, Violation};
+use crate::generate;
+use crate::program::Program;
+use crate::run::{Mode, Outcome, Runner, modes};
+use anyhow::Result;
+use esca_abi::stats::Counter;
+use proptest::strategy::{Strategy, ValueTree};
+use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What was wrong with a program in one mode.
+#[derive(Debug)]
+pub struct Failure {
+    /// The mode.
+    pub mode: Mode,
+    /// What does not hold.
+    pub violations: Vec<Violation>,
+}
+
+/// What a hunt did.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Tally {
+    /// Programs.
+    pub programs: u64,
+    /// Runs of a program.
+    pub runs: u64,
+    /// Calls that write or read, and other steps, under ESCA.
+    pub operations: u64,
+    /// Operations that ESCA deferred or elided.
+    pub aggregated: u64,
+    /// Flushes of which the kernel did not take all.
+    pub short: u64,
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Tally) {
+        self.programs += other.programs;
+        self.runs += other.runs;
+        self.operations += other.operations;
+        self.aggregated += other.aggregated;
+        self.short += other.short;
+    }
+}
+
+/// When a hunt ends.
+#[derive(Clone, Copy, Debug)]
+pub enum Until {
+    /// After so many programs.
+    Programs(u64),
+    /// At this moment.
+    Time(Instant),
+}
+
+/// Runs a program in every mode; the first mode in which something is wrong.
+///
+/// # Errors
+/// Where a run could not be made.
+pub fn examine(runner: &Runner, program: &Program, tally: &mut Tally) -> Result<Option<Failure>> {
+    let failed =
+        |mode, violations: Vec<_>| (!violations.is_empty()).then_some(Failure { mode, violations });
+    tally.programs += 1;
+    let plain = runner.run(program, Mode::Plain)?;
+    tally.runs += 1;
+    if !check::complete(&plain) {
+        return Ok(None);
+    }
+    // What does not hold here either is the model's own fault.
+    if let Some(f) = failed(Mode::Plain, check::judge(program, &plain)) {
+        return Ok(Some(f));
+    }
+    for mode in modes() {
+        let esca: Outcome = runner.run(program, mode)?;
+        tally.runs += 1;
+        if !check::complete(&esca) {
+            continue;
+        }
+        let ours = |k: Kind| k != Kind::Fault && k != Kind::End;
+        tally.operations += esca.entries.iter().filter(|e| ours(e.kind)).count() as u64;
+        let mut violations = check::judge(program, &esca);
+        violations.extend(check::compare(program, &plain, &esca));
+        if let Some(f) = failed(mode, violations) {
+            return Ok(Some(f));
+        }
+    }
+    Ok(None)
+}
+
+/// A failure, shrunk.
+pub struct Catch {
+    /// The shortest program found that fails.
+    pub program: Program,
+    /// How it fails.
+    pub failure: Failure,
+}
+
+/// Generates programs from `seed` and examines them until `until`, or until
+/// one fails.
+///
+/// # Errors
+/// Where a run could not be made.
+pub fn hunt(runner: &mut Runner, seed: u64, until: Until) -> Result<(Tally, Option<Catch>)> {
+    let mut rng = [0; 32];
+    rng[..8].copy_from_slice(&seed.to_le_bytes());
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &rng);
+    let mut source = TestRunner::new_with_rng(Config::default(), rng);
+    let programs = generate::programs();
+    let mut tally = Tally::default();
+    let mut caught = None;
+    loop {
+        let more = match until {
+            Until::Programs(n) => tally.programs < n,
+            Until::Time(end) => Instant::now() < end,
+        };
+        if !more {
+            break;
+        }
+        let tree = programs
+            .new_tree(&mut source)
+            .map_err(|e| anyhow::anyhow!("{e}"))?;
+        let program = tree.current();
+        if let Some(failure) = examine(runner, &program, &mut tally)? {
+            caught = Some(shrink(runner, tree, Catch { program, failure })?);
+            break;
+        }
+    }
+    tally.aggregated = runner.count(Counter::Deferred) + runner.count(Counter::Elided);
+    tally.short = runner.count(Counter::Short);
+    Ok((tally, caught))
+}
+
+/// How long a failure is shrunk.
+const SHRINK: Duration = Duration::from_secs(60);
+/// How often a shorter program may come out right before it counts as right:
+/// failures may depend on the moment.
+const TRIES: usize = 3;
+
+fn shrink(
+    runner: &mut Runner,
+    mut tree: impl ValueTree<Value = Program>,
+    mut catch: Catch,
+) -> Result<Catch> {
+    let patience = std::mem::replace(&mut runner.patience, Duration::from_secs(4));
+    let end = Instant::now() + SHRINK;
+    let mut smaller = tree.simplify();
+    while smaller && Instant::now() < end {
+        let program = tree.current();
+        let mut failure = None;
+        for _ in 0..TRIES {
+            failure = examine(runner, &program, &mut Tally::default())?;
+            if failure.is_some() {
+                break;
+            }
+        }
+        smaller = match failure {
+            Some(failure) => {
+                catch = Catch { program, failure };
+                tree.simplify()
+            }
+            None => tree.complicate(),
+        };
+    }
+    runner.patience = patience;
+    Ok(catch)
+}
+
+impl Catch {
+    /// Writes the program to a file of `dir` that `replay` takes; says what
+    /// is wrong.
+    ///
+    /// # Errors
+    /// Those of writing the file.
+    pub fn report(&self, dir: &Path) -> Result<String> {
+        let mut text = format!("# {:?}\n", self.failure.mode);
+        for v in &self.failure.violations {
+            let what = v.what.replace('\n', "\n#   ");
+            text += &format!("# {:?}: {what}\n", v.rule);
+        }
+        text += &self.program.to_text();
+        let mut name = std::hash::DefaultHasher::new();
+        text.hash(&mut name);
+        let path: PathBuf = dir.join(format!("{:016x}.esca", name.finish()));
+        std::fs::create_dir_all(dir)?;
+        std::fs::write(&path, &text)?;
+        Ok(format!(
+            "{text}\n  replay it with: cargo run --release -p esca-model -- replay {}\n",
+            path.display()
+        ))
+    }
+}

@@ -1,0 +1,117 @@
+//! `esca-model`: replays a program, or hunts for one that fails.
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+use esca_model::hunt::{Tally, Until, examine, hunt};
+use esca_model::program::Program;
+use esca_model::run::Runner;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// The differential model test: random programs of socket operations, on the
+/// plain kernel and under ESCA.
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the program of a file in every mode and says what is wrong.
+    Replay {
+        /// The file.
+        file: PathBuf,
+        /// How often: some failures depend on the moment.
+        #[arg(long, default_value_t = 1)]
+        times: u32,
+    },
+    /// Runs random programs for a time.
+    Soak {
+        /// For so long.
+        #[arg(long, default_value_t = 600, env = "SOAK_SECONDS")]
+        seconds: u64,
+        /// The seed; a fresh one by default.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// So many at a time.
+        #[arg(long, default_value_t = 2)]
+        jobs: u64,
+        /// Where failing programs are written.
+        #[arg(long, default_value = "target/model")]
+        failures: PathBuf,
+    },
+}
+
+fn main() -> Result<()> {
+    let actor = std::env::current_exe()?.with_file_name("model-actor");
+    if !actor.exists() {
+        bail!(
+            "{}: not built; run `cargo build -p esca-model`",
+            actor.display()
+        );
+    }
+    match Cli::parse().command {
+        Command::Replay { file, times } => replay(&actor, &file, times),
+        Command::Soak {
+            seconds,
+            seed,
+            jobs,
+            failures,
+        } => soak(&actor, seconds, seed, jobs, &failures),
+    }
+}
+
+fn replay(actor: &Path, file: &Path, times: u32) -> Result<()> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot be read"))?;
+    let program = Program::from_text(&text).map_err(|e| anyhow::anyhow!("{name}: {e}"))?;
+    let runner = Runner::new(actor);
+    for _ in 0..times {
+        if let Some(failure) = examine(&runner, &program, &mut Tally::default())? {
+            let lines = failure.violations.iter().map(ToString::to_string);
+            let lines: Vec<_> = lines.collect();
+            bail!("{:?}:\n{}", failure.mode, lines.join("\n"));
+        }
+    }
+    println!("{name}: nothing wrong in {times} runs of each mode");
+    Ok(())
+}
+
+fn soak(actor: &Path, seconds: u64, seed: Option<u64>, jobs: u64, failures: &Path) -> Result<()> {
+    let clock = std::time::UNIX_EPOCH.elapsed()?.as_nanos() as u64;
+    let seed = seed.unwrap_or(clock);
+    println!("soak: seed {seed}, {jobs} at a time, {seconds} s");
+    let end = Until::Time(Instant::now() + Duration::from_secs(seconds));
+    let done: Vec<Result<_>> = std::thread::scope(|scope| {
+        let hunters: Vec<_> = (0..jobs)
+            .map(|k| scope.spawn(move || hunt(&mut Runner::new(actor), seed.wrapping_add(k), end)))
+            .collect();
+        let joined = hunters.into_iter().map(|h| h.join());
+        joined
+            .map(|d| d.unwrap_or_else(|_| bail!("a hunter panicked")))
+            .collect()
+    });
+    let mut total = Tally::default();
+    let mut caught = 0;
+    for one in done {
+        let (tally, catch) = one?;
+        total += tally;
+        if let Some(catch) = catch {
+            caught += 1;
+            println!("{}", catch.report(failures)?);
+        }
+    }
+    println!(
+        "soak: {} programs, {} runs, {} operations under ESCA; {} aggregated, {} flushes that \
+         the kernel did not take whole",
+        total.programs, total.runs, total.operations, total.aggregated, total.short
+    );
+    if caught > 0 {
+        bail!(
+            "{caught} programs failed; they stand in {}",
+            failures.display()
+        );
+    }
+    Ok(())
+}
