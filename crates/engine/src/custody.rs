@@ -114,20 +114,22 @@ impl Custody {
         self.streams = 0;
     }
 
-    /// Forgets the operations of `fd`. The arena's room comes back with the
-    /// last operation.
-    pub fn remove(&mut self, fd: i32) {
+    /// Forgets the operations of the streams that `keep` does not name. The
+    /// arena's room comes back with the last operation.
+    pub fn retain(&mut self, keep: impl Fn(i32) -> bool) {
         let mut kept = 0;
+        self.streams = 0;
         for i in 0..self.n {
             let op = self.ops()[i];
-            if op.fd != fd {
+            if keep(op.fd) {
+                let seen = self.ops()[..kept].iter().any(|o| o.fd == op.fd);
+                self.streams += usize::from(!seen);
                 // SAFETY: kept <= i < n.
                 unsafe { self.ops.add(kept).write(op) };
                 kept += 1;
             }
         }
         self.n = kept;
-        self.streams -= 1;
         if kept == 0 {
             self.clear();
         }

@@ -2,7 +2,7 @@
 //! that hands custody to the kernel.
 
 use crate::backend::{self, Backend, F_MORE, Op, OpCode};
-use crate::custody::{Custody, Held, OPS};
+use crate::custody::{Custody, OPS};
 use crate::lock::Lock;
 use crate::residue::Residues;
 use crate::rules::Rule;
@@ -164,17 +164,19 @@ impl Engine {
     pub fn flush(&self, seg: &Segment, stats: &stats::Slot, cause: Cause) {
         if seg.pending.load(Acquire) != 0 {
             let mut c = seg.custody.lock();
-            self.flush_locked(seg, &mut c, stats, cause, false);
+            self.flush_locked(seg, &mut c, stats, cause, None);
         }
     }
 
+    /// Hands all of `c` over; what follows at once on stream `more` joins its
+    /// last segment.
     pub(crate) fn flush_locked(
         &self,
         seg: &Segment,
         c: &mut Custody,
         stats: &stats::Slot,
         cause: Cause,
-        more: bool,
+        more: Option<i32>,
     ) {
         if c.n == 0 {
             return;
@@ -183,60 +185,64 @@ impl Engine {
         stats.max(Counter::PeakBytes, c.used as u64);
         let one = if c.streams == 1 { c.one_piece() } else { None };
         if let Some(bytes) = one {
-            // A plain send: cheaper than a gathered one.
             let fd = c.ops()[0].fd;
-            let mut op = Op {
-                opcode: OpCode::Send as u32,
-                flags: self.more_flag(fd, c.ops(), more),
-                fd,
-                ptr: bytes.as_ptr() as u64,
-                len: bytes.len() as u64,
-                ..Op::nop()
-            };
+            let all = [piece(bytes)];
+            let mut op = self.send_op(fd, &all, c.ops()[c.n - 1].more, more);
             // SAFETY: the bytes stand in the arena, locked.
             unsafe { self.hand_over(std::slice::from_mut(&mut op), stats) };
-            let all = [piece(bytes)];
             self.settle_outcome(c, &op, &all, stats);
         } else {
-            self.flush_table(c, stats, None, more);
+            self.flush_table(c, stats, more, |_| true);
         }
         c.clear();
         seg.pending.store(0, Release);
     }
 
-    /// Hands over the custody of one stream, or of all, as a table with one
-    /// gathered send for each stream, in the order of their first operations.
-    fn flush_table(&self, c: &mut Custody, stats: &stats::Slot, only: Option<i32>, more: bool) {
+    /// Hands over the custody of the streams that `pick` names, as a table
+    /// with one send for each, in the order of their first operations.
+    fn flush_table(
+        &self,
+        c: &mut Custody,
+        stats: &stats::Slot,
+        more: Option<i32>,
+        pick: impl Fn(i32) -> bool,
+    ) {
         let mut iov = [const { piece(&[]) }; OPS];
         let mut table = [const { Op::nop() }; TABLE];
+        // Where the pieces of each entry of the table end.
+        let mut ends = [0usize; TABLE];
         let mut done = [false; OPS];
         let mut start = 0;
         while start < c.n {
             let (mut v, mut t) = (0, 0);
             while start < c.n && t < TABLE {
                 let fd = c.ops()[start].fd;
-                if done[start] || only.is_some_and(|o| o != fd) {
+                if done[start] || !pick(fd) {
                     start += 1;
                     continue;
                 }
                 let first = v;
                 let mut last = start;
                 for (i, op) in c.ops().iter().enumerate().skip(start) {
-                    if op.fd == fd {
-                        iov[v] = piece(c.bytes(op));
-                        v += 1;
-                        done[i] = true;
-                        last = i;
+                    if op.fd != fd {
+                        continue;
                     }
+                    let next = piece(c.bytes(op));
+                    match iov[first..v].last_mut() {
+                        // Neighbours in the arena are one piece.
+                        Some(p) if p.iov_base.addr() + p.iov_len == next.iov_base.addr() => {
+                            p.iov_len += next.iov_len;
+                        }
+                        _ => {
+                            iov[v] = next;
+                            v += 1;
+                        }
+                    }
+                    done[i] = true;
+                    last = i;
                 }
-                table[t] = Op {
-                    opcode: OpCode::SendMsg as u32,
-                    flags: self.more_flag(fd, &c.ops()[last..=last], more),
-                    fd,
-                    ptr: iov[first..].as_ptr() as u64,
-                    len: (v - first) as u64,
-                    ..Op::nop()
-                };
+                table[t] = self.send_op(fd, &iov[first..v], c.ops()[last].more, more);
+                ends[t] = v;
                 t += 1;
                 start += 1;
             }
@@ -244,29 +250,43 @@ impl Engine {
             // iovecs on this stack.
             unsafe { self.hand_over(&mut table[..t], stats) };
             let mut from = 0;
-            for op in &table[..t] {
-                let pieces = &iov[from..from + op.len as usize];
-                from += op.len as usize;
-                self.settle_outcome(c, op, pieces, stats);
+            for (op, &end) in table[..t].iter().zip(&ends) {
+                self.settle_outcome(c, op, &iov[from..end], stats);
+                from = end;
             }
         }
     }
 
-    fn more_flag(&self, fd: i32, ops: &[Held], more: bool) -> u32 {
+    /// The operation that sends `pieces` (valid while it runs): a plain send,
+    /// which is cheaper, where there is only one. `last_more` says that the
+    /// program passed `MSG_MORE` with the last of them.
+    fn send_op(&self, fd: i32, pieces: &[iovec], last_more: bool, more: Option<i32>) -> Op {
         let corked = || {
             self.slots
                 .get(fd)
                 .is_some_and(|s| s.state() & bits::CORK_VIRTUAL != 0)
         };
-        if more || ops.last().is_some_and(|o| o.more) || corked() {
-            F_MORE
-        } else {
-            0
+        let (opcode, ptr, len) = match pieces {
+            [one] => (OpCode::Send, one.iov_base.addr(), one.iov_len),
+            many => (OpCode::SendMsg, many.as_ptr().addr(), many.len()),
+        };
+        Op {
+            opcode: opcode as u32,
+            flags: if last_more || more == Some(fd) || corked() {
+                F_MORE
+            } else {
+                0
+            },
+            fd,
+            ptr: ptr as u64,
+            len: len as u64,
+            ..Op::nop()
         }
     }
 
-    /// Hands over the custody of one stream of `seg`; with `more`, what
-    /// follows at once joins its last segment.
+    /// Hands over the custody of one stream of `seg`: in policy batch alone,
+    /// else together with what the program sent before on other streams. With
+    /// `more`, what follows at once joins its last segment.
     pub(crate) fn flush_stream(
         &self,
         seg: &Segment,
@@ -280,13 +300,22 @@ impl Engine {
         if mine == 0 {
             return;
         }
-        if mine == c.n {
+        let more = Some(fd).filter(|_| more);
+        if mine == c.n || self.policy != Policy::Batch {
             self.flush_locked(seg, &mut c, stats, cause, more);
             return;
         }
         stats.add(cause, 1);
-        self.flush_table(&mut c, stats, Some(fd), more);
-        c.remove(fd);
+        self.flush_table(&mut c, stats, more, |f| f == fd);
+        c.retain(|f| f != fd);
+        seg.pending.store(c.n as u32, Release);
+    }
+
+    /// Hands over everything of `seg` but the custody of `fd`.
+    pub(crate) fn flush_others(&self, seg: &Segment, c: &mut Custody, fd: i32) {
+        seg.stats.add(Counter::FlushStream, 1);
+        self.flush_table(c, seg.stats, None, |f| f != fd);
+        c.retain(|f| f == fd);
         seg.pending.store(c.n as u32, Release);
     }
 
@@ -360,7 +389,7 @@ impl Engine {
         let stats = &self.table.slots[stats::SLOTS - 1];
         for seg in self.segments() {
             if let Some(mut c) = seg.custody.try_lock() {
-                self.flush_locked(seg, &mut c, stats, Counter::FlushLife, false);
+                self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
             }
         }
     }

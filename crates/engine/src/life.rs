@@ -16,7 +16,7 @@ impl Engine {
         self.registry.hold();
         for seg in self.segments() {
             let mut c = seg.custody.lock();
-            self.flush_locked(seg, &mut c, stats, Counter::FlushLife, false);
+            self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
             std::mem::forget(c);
         }
         self.residues.hold();

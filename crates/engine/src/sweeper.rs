@@ -274,7 +274,7 @@ fn run(engine: &Engine) {
                 continue;
             }
             if let Some(mut c) = seg.custody.try_lock() {
-                engine.flush_locked(seg, &mut c, stats, Counter::FlushAge, false);
+                engine.flush_locked(seg, &mut c, stats, Counter::FlushAge, None);
             }
             overdue = true;
         }

@@ -131,10 +131,11 @@ impl Engine {
         {
             return Verdict::Ret(len as isize);
         }
-        self.turn_to(seg, call.fd);
-        if mine && slot.state() & bits::OWNER == owner_bits(seg.id) {
+        let turned = seg.current.replace(call.fd) != call.fd;
+        if mine && !turned && slot.state() & bits::OWNER == owner_bits(seg.id) {
             return self.gather(seg, slot, call);
         }
+        self.in_turn(seg);
         self.settled(seg, slot, call.fd)
     }
 
@@ -189,13 +190,12 @@ impl Engine {
         seg.explicit.get() || self.policy == Policy::Batch && !seg.lone.get()
     }
 
-    /// In policy coalesce, the stream sent to before goes first.
+    /// In policy coalesce, what was sent before on other streams goes first.
     #[inline]
-    fn turn_to(&self, seg: &Segment, fd: i32) {
-        if seg.pending.load(Relaxed) != 0 && seg.current.get() != fd && !self.batching(seg) {
+    fn in_turn(&self, seg: &Segment) {
+        if seg.pending.load(Relaxed) != 0 && !self.batching(seg) {
             self.flush(seg, seg.stats, Counter::FlushStream);
         }
-        seg.current.set(fd);
     }
 
     /// Takes the bytes of `call` into custody; false if they cannot be kept.
@@ -238,21 +238,25 @@ impl Engine {
         }
         let me = owner_bits(seg.id);
         let mut c = seg.custody.lock();
-        if c.n != 0 && seg.current.get() != fd && !self.batching(seg) {
-            // As turn_to, under the same lock.
-            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushStream, false);
-        }
-        seg.current.set(fd);
         let now = self.sweeper.tick.load(Relaxed);
         let mut mine = slot.state() & bits::OWNER == me;
+        // Policy coalesce keeps the order of sends between streams. Answers to
+        // a round of several events may stay and leave back to back, in the
+        // order in which they were made; a stream whose bytes stand before
+        // another's cannot take more.
+        let turned = seg.current.replace(fd) != fd;
+        if turned && c.n != 0 && (mine || seg.lone.get()) && !self.batching(seg) {
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushStream, None);
+            mine = false;
+        }
         // Bytes of a stream that was waited for long, that are many, or that
         // may not be merged go first.
         let split = mine && kind != OpKind::Sendfile && !self.rule(Rule::Merge);
         let late = c.n != 0 && now.wrapping_sub(seg.since.load(Relaxed)) > self.sweeper.age;
         let crowded = !mine && c.streams as u32 >= seg.round.get() && !seg.explicit.get();
-        let large = mine && c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
+        let large = c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
         if !c.fits(len) || split || late || crowded || large {
-            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushFull, false);
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushFull, None);
             mine = false;
         }
         if !slot.own(me, bits::NO_PROMISE) {
@@ -295,13 +299,15 @@ impl Engine {
                 stats.add(Counter::RuleMerge, 1);
             }
         }
-        // The last of a train: waiting longer would gain nothing.
+        // The last of a train: waiting longer gains nothing, unless other
+        // answers of the round can follow at once.
         let waits = more
+            || !seg.lone.get()
             || self.wants_all(seg)
             || slot.state() & bits::CORK_VIRTUAL != 0
             || seg.predictor.keep(kind);
         if mine && !waits {
-            self.flush_locked(seg, &mut c, stats, Counter::FlushDone, false);
+            self.flush_locked(seg, &mut c, stats, Counter::FlushDone, None);
             return Some(n);
         }
         // Open before the look at the sweeper: that order is what it relies on.
@@ -353,6 +359,9 @@ impl Engine {
             Bytes::Many(v) => v,
         };
         let mut c = seg.custody.lock();
+        if c.streams > 1 && !self.batching(seg) {
+            self.flush_others(seg, &mut c, call.fd);
+        }
         let ours = if c.streams == 1 { c.one_piece() } else { None };
         let (Some(ours), true) = (
             ours.map(piece),
@@ -384,7 +393,7 @@ impl Engine {
         seg.stats.add(Counter::Saved, 1);
         if op.result < 0 && speaks_not_of_the_socket(-op.result as i32) {
             // The program's buffers (EFAULT): custody goes without them.
-            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, false);
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, None);
             drop(c);
             return self.settled(seg, slot, call.fd);
         }
@@ -532,7 +541,6 @@ impl Engine {
             };
         }
         seg.predictor.sent(fd, OpKind::Sendfile);
-        self.turn_to(seg, fd);
         let mine = state & bits::OWNER == owner_bits(seg.id);
         if (mine || self.wants_all(seg))
             && count <= small_file::LIMIT
@@ -547,7 +555,9 @@ impl Engine {
                 return Verdict::Ret(n as isize);
             }
         }
+        seg.current.set(fd);
         if slot.state() & bits::OWNER != owner_bits(seg.id) {
+            self.in_turn(seg);
             return self.settled(seg, slot, fd);
         }
         let ahead = self.rule(Rule::FileHead);

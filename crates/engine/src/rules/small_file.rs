@@ -2,9 +2,10 @@
 //! custody, so that header and file are one send.
 //!
 //! Matches: a `sendfile` of at most [`LIMIT`] bytes on a stream that is in
-//! custody. Makes of it: a `pread` (or a `read` for a null offset) into the
-//! arena. Whatever the read cannot do (not seekable, a directory, ...) goes
-//! to the plain call.
+//! custody. Makes of it: a read into the arena, of what the page cache holds
+//! (`RWF_NOWAIT`, preadv2(2)): bytes in custody do not wait for a disk.
+//! Whatever the read cannot do (not cached, not seekable, a directory, ...)
+//! goes to the plain call.
 //!
 //! Why no observer can tell: the return value is what the file held at that
 //! moment, the offset advances as sendfile(2) says, the file descriptor may
@@ -14,7 +15,9 @@
 use super::{About, Rule};
 use esca_abi::stats::Counter;
 use rustix::fs::{FileType, fstat};
-use rustix::io::{pread, read};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use std::io::IoSliceMut;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Name and counter.
 pub const ABOUT: About = About {
@@ -36,20 +39,45 @@ pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Opt
     if in_fd < 0 {
         return None;
     }
-    let fd = crate::residue::borrow(in_fd);
     if offset.is_null() {
         // A read of a pipe or a socket would take what the kernel refuses.
-        let kind = FileType::from_raw_mode(fstat(fd).ok()?.st_mode);
+        let kind = FileType::from_raw_mode(fstat(crate::residue::borrow(in_fd)).ok()?.st_mode);
         return if kind == FileType::RegularFile {
-            read(fd, room).ok()
+            read_cached(in_fd, HERE, room)
         } else {
             None
         };
     }
     // SAFETY: not null, so valid (caller).
     let at = unsafe { offset.read_unaligned() };
-    let n = pread(fd, room, u64::try_from(at).ok()?).ok()?;
+    let n = read_cached(in_fd, u64::try_from(at).ok()?, room)?;
     // SAFETY: as above.
     unsafe { offset.write_unaligned(at + n as i64) };
     Some(n)
+}
+
+/// The descriptor's own offset (preadv2(2)).
+const HERE: u64 = u64::MAX;
+
+/// A file system that knows no `RWF_NOWAIT` was met: from then on reads are
+/// plain, and as quick as that file system is.
+static PLAIN: AtomicBool = AtomicBool::new(false);
+
+fn read_cached(fd: i32, at: u64, room: &mut [u8]) -> Option<usize> {
+    let fd = crate::residue::borrow(fd);
+    let mut to = [IoSliceMut::new(room)];
+    let plain = PLAIN.load(Relaxed);
+    let flags = if plain {
+        ReadWriteFlags::empty()
+    } else {
+        ReadWriteFlags::NOWAIT
+    };
+    match preadv2(fd, &mut to, at, flags) {
+        Ok(n) => Some(n),
+        Err(Errno::OPNOTSUPP) if !plain => {
+            PLAIN.store(true, Relaxed);
+            preadv2(fd, &mut to, at, ReadWriteFlags::empty()).ok()
+        }
+        Err(_) => None,
+    }
 }
