@@ -14,7 +14,7 @@ impl Engine {
             let found = look(fd);
             self.used(fd);
             slot.change(
-                bits::KIND | bits::NONBLOCK | bits::CORK_REAL | bits::NODELAY,
+                bits::KIND | bits::NONBLOCK | bits::CORK_REAL | bits::NODELAY | bits::LINGER,
                 found,
             );
         }
@@ -33,7 +33,6 @@ fn look(fd: i32) -> u64 {
         if !inet
             || sockopt::socket_type(fd)? != SocketType::STREAM
             || sockopt::socket_protocol(fd)? != Some(ipproto::TCP)
-            || sockopt::socket_linger(fd)?.is_some()
             || has_ulp(fd)
         {
             return Ok(bits::PASS);
@@ -48,6 +47,9 @@ fn look(fd: i32) -> u64 {
         }
         if sockopt::tcp_nodelay(fd)? {
             found |= bits::NODELAY;
+        }
+        if sockopt::socket_linger(fd)?.is_some() {
+            found |= bits::LINGER;
         }
         Ok(found)
     };

@@ -7,6 +7,7 @@ use crate::slot::bits;
 use esca_abi::stats::Counter;
 use libc::{AF_INET, AF_INET6, IPPROTO_TCP, O_ACCMODE, O_CREAT, O_NONBLOCK, O_RDONLY, O_TRUNC};
 use std::sync::atomic::Ordering::*;
+use std::time::Duration;
 
 /// Mask of the socket type without its flags (socket(2)).
 const SOCK_TYPE: i32 = 0xf;
@@ -45,7 +46,9 @@ impl Engine {
         }
         let state = from.state();
         let mut b = match state & bits::KIND {
-            bits::TCP if state & bits::CORK_REAL == 0 => bits::STREAM | state & bits::NODELAY,
+            bits::TCP if state & bits::CORK_REAL == 0 => {
+                bits::STREAM | state & (bits::NODELAY | bits::LINGER)
+            }
             bits::UNKNOWN => bits::UNKNOWN,
             _ => bits::PASS,
         };
@@ -174,13 +177,17 @@ impl Engine {
             _ => self.effect(seg),
         }
         let state = slot.state();
+        if state & bits::LINGER != 0 {
+            // It may wait for the peer.
+            self.effect(seg);
+        }
         if state & bits::RESIDUE != 0 {
             // A duplicate of the program's keeps the socket in the sets, as
             // without us.
             if state & bits::KIND == bits::STREAM {
                 self.leave_sets(fd);
             }
-            self.residues.detach(slot.residue.load(Relaxed));
+            self.close_residue(fd, slot.residue.load(Relaxed));
         }
         if state & (bits::HELD_BACK | bits::CORK_VIRTUAL) != 0 {
             slot.clear(bits::CORK_VIRTUAL);
@@ -189,6 +196,32 @@ impl Engine {
             self.record(seg, &mut seg.custody.lock(), fd, OpKind::Close, 0);
         }
         slot.reset(bits::UNKNOWN);
+    }
+
+    /// The program closes a stream with a residue: that is delivered, or not,
+    /// as `SO_LINGER` has it (socket(7)).
+    #[cold]
+    fn close_residue(&self, fd: i32, id: u32) {
+        match rustix::net::sockopt::socket_linger(crate::residue::borrow(fd)) {
+            // The last close resets the connection, and what was not sent is
+            // dropped. Where it may not be the last, all is delivered first.
+            Ok(Some(Duration::ZERO)) if self.is_only_reference(fd) => {
+                return self.residues.discard(id);
+            }
+            Ok(Some(Duration::ZERO)) => {}
+            // The close waits so long; what is left then is sent behind it.
+            Ok(Some(limit)) => self.residues.drain_within(id, limit),
+            _ => {}
+        }
+        self.residues.detach(id);
+    }
+
+    /// Whether the socket is surely open under no other number and in no
+    /// other process: those that were duplicated or passed on are not streams
+    /// any more.
+    fn is_only_reference(&self, fd: i32) -> bool {
+        let state = self.slots.get(fd).map_or(0, |s| s.state());
+        state & bits::KIND == bits::STREAM && !self.forked.load(Relaxed)
     }
 
     /// Before a range of descriptors is closed.
@@ -203,10 +236,16 @@ impl Engine {
         }
     }
 
+    /// Whether bytes that the kernel did not take are kept for any stream.
+    #[must_use]
+    pub fn has_residues(&self) -> bool {
+        self.residues.count() > 0
+    }
+
     /// Whether the library has descriptors of its own now.
     #[must_use]
     pub fn has_private(&self) -> bool {
-        self.residues.count() > 0 || self.residues.epoll().is_some() || self.backend.gathers()
+        self.has_residues() || self.residues.epoll().is_some() || self.backend.gathers()
     }
 
     /// Whether `fd` belongs to the library, not to the program.

@@ -50,6 +50,8 @@ pub struct Engine {
     pub(crate) sweeper: Sweeper,
     /// No promises any more: the process is ending, or cannot have a sweeper.
     pub(crate) retired: AtomicBool,
+    /// The process has forked, or was: others may have its sockets.
+    pub(crate) forked: AtomicBool,
     /// Hang-ups of edge-triggered streams are being watched.
     pub(crate) watch_hangups: AtomicBool,
     /// Highest descriptor whose slot was used.
@@ -80,6 +82,7 @@ impl Engine {
             residues: Residues::new(),
             sweeper: Sweeper::new(),
             retired: AtomicBool::new(false),
+            forked: AtomicBool::new(false),
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
         })

@@ -14,6 +14,7 @@ impl Engine {
     /// that the child gets them in a known state.
     pub fn before_fork(&self, stats: &stats::Slot) {
         self.registry.hold();
+        self.forked.store(true, Relaxed);
         for seg in self.segments() {
             let mut c = seg.custody.lock();
             self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);

@@ -40,13 +40,7 @@ impl Engine {
             }
             (Some(slot), _) => {
                 self.settle(slot, fd, seg.stats, Counter::FlushCall);
-                let straight = match (level, name) {
-                    // memcached says on its listener that it does not linger.
-                    (SOL_SOCKET, SO_LINGER) => value != Some(0),
-                    (IPPROTO_TCP, TCP_ULP) => true,
-                    _ => false,
-                };
-                if straight {
+                if (level, name) == (IPPROTO_TCP, TCP_ULP) {
                     self.escape(slot, fd);
                 }
                 Verdict::Pass
@@ -81,15 +75,17 @@ impl Engine {
     /// After the plain setsockopt succeeded.
     #[inline]
     pub fn after_setsockopt(&self, fd: i32, level: i32, name: i32, value: Option<i32>) {
-        let (Some(slot), Some(v), IPPROTO_TCP) = (self.slots.get(fd), value, level) else {
+        let (Some(slot), Some(v)) = (self.slots.get(fd), value) else {
             return;
         };
         self.used(fd);
-        match (name, v != 0) {
-            (TCP_NODELAY, true) => slot.set(bits::NODELAY),
-            (TCP_NODELAY, false) => slot.clear(bits::NODELAY),
-            (TCP_CORK, true) => slot.set(bits::CORK_REAL),
-            (TCP_CORK, false) => slot.clear(bits::CORK_REAL | bits::HELD_BACK),
+        match (level, name, v != 0) {
+            (IPPROTO_TCP, TCP_NODELAY, true) => slot.set(bits::NODELAY),
+            (IPPROTO_TCP, TCP_NODELAY, false) => slot.clear(bits::NODELAY),
+            (IPPROTO_TCP, TCP_CORK, true) => slot.set(bits::CORK_REAL),
+            (IPPROTO_TCP, TCP_CORK, false) => slot.clear(bits::CORK_REAL | bits::HELD_BACK),
+            (SOL_SOCKET, SO_LINGER, true) => slot.set(bits::LINGER),
+            (SOL_SOCKET, SO_LINGER, false) => slot.clear(bits::LINGER),
             _ => {}
         }
     }

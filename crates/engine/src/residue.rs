@@ -18,6 +18,7 @@ use rustix::event::{PollFd, PollFlags, epoll, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
+use std::time::{Duration, Instant};
 
 /// Bytes of residue in the process above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
@@ -100,6 +101,7 @@ pub(crate) enum Standing {
 
 /// Length of one step of a wait for the end.
 const STEP_MS: i64 = 20;
+const STEP: Duration = Duration::from_millis(STEP_MS as u64);
 
 /// Data of the wake-up descriptor in the epoll set.
 pub(crate) const WAKE: u64 = u64::MAX;
@@ -441,10 +443,32 @@ impl Residues {
     pub fn drain_blocking(&self, id: u32, mut end: impl FnMut(i32, &Standing)) -> Standing {
         loop {
             match self.drain(id, &mut end) {
-                Standing::Left => wait_writable(self.with(id, |r| r.private).unwrap_or(-1)),
+                Standing::Left => {
+                    wait_writable(self.with(id, |r| r.private).unwrap_or(-1), None);
+                }
                 end => return end,
             }
         }
+    }
+
+    /// As [`Residues::drain_blocking`], for no longer than `limit`.
+    pub fn drain_within(&self, id: u32, limit: Duration) {
+        let start = Instant::now();
+        while self.drain(id, |_, _| ()) == Standing::Left {
+            let Some(left) = limit.checked_sub(start.elapsed()) else {
+                return;
+            };
+            let private = self.with(id, |r| r.private).unwrap_or(-1);
+            wait_writable(private, Some(left.min(STEP)));
+        }
+    }
+
+    /// Drops what is left of residue `id`, and its hold on the socket.
+    pub fn discard(&self, id: u32) {
+        self.with(id, |r| {
+            r.shared().error.store(libc::ECONNRESET, Release);
+            r.fd = -1;
+        });
     }
 
     /// The program shuts its socket down: once the bytes are out. False if
@@ -624,7 +648,7 @@ impl Residues {
     }
 }
 
-fn wait_writable(fd: i32) {
+fn wait_writable(fd: i32, limit: Option<Duration>) {
     if fd < 0 {
         // A child waits for its parent's progress.
         let _ = rustix::thread::nanosleep(&rustix::time::Timespec {
@@ -634,7 +658,8 @@ fn wait_writable(fd: i32) {
         return;
     }
     let mut fds = [PollFd::from_borrowed_fd(borrow(fd), PollFlags::OUT)];
-    let _ = poll(&mut fds, None);
+    let limit = limit.and_then(|l| l.try_into().ok());
+    let _ = poll(&mut fds, limit.as_ref());
 }
 
 /// Sends all of `pieces` after `skip`, waiting for the peer; an error drops
@@ -650,7 +675,9 @@ pub(crate) fn send_blocking(fd: i32, pieces: &[iovec], mut skip: usize) {
             let flags = rustix::net::SendFlags::NOSIGNAL | rustix::net::SendFlags::DONTWAIT;
             match rustix::net::send(borrow(fd), rest, flags) {
                 Ok(n) => rest = &rest[n..],
-                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => wait_writable(fd),
+                Err(Errno::AGAIN | Errno::INTR | Errno::NOBUFS | Errno::NOMEM) => {
+                    wait_writable(fd, None)
+                }
                 Err(_) => return,
             }
         }
@@ -665,7 +692,7 @@ pub(crate) fn write_blocking(fd: i32, pieces: &[iovec]) {
         while !rest.is_empty() {
             match rustix::io::write(borrow(fd), rest) {
                 Ok(n) => rest = &rest[n..],
-                Err(Errno::AGAIN) => wait_writable(fd),
+                Err(Errno::AGAIN) => wait_writable(fd, None),
                 Err(Errno::INTR) => {}
                 Err(_) => return,
             }

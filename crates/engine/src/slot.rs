@@ -50,6 +50,8 @@ pub mod bits {
     pub const SHUT: u64 = 1 << 16;
     /// An epoll set.
     pub const EPOLL_SET: u64 = 1 << 17;
+    /// `SO_LINGER` is on: a close may wait, or reset.
+    pub const LINGER: u64 = 1 << 18;
 
     /// First bit of the owner: the segment that has bytes in custody, plus 1.
     pub const OWNER_SHIFT: u32 = 32;

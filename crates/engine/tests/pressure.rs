@@ -2,65 +2,18 @@
 //! errors, ends of streams, shared descriptors, threads, time.
 #![allow(missing_docs)]
 mod common;
+#[path = "common/full.rs"]
+mod full;
 #[path = "common/plan.rs"]
 mod plan;
 
 use common::*;
 use esca_abi::stats::Counter;
-use esca_engine::Engine;
 use esca_engine::settings::Policy;
-use plan::{Plan, planned};
+use full::Full;
 use std::io::Read;
 use std::net::TcpStream;
 use std::os::fd::{AsRawFd, RawFd};
-
-const SMALL: usize = 4096;
-
-/// A stream whose kernel took less than was promised.
-struct Full {
-    w: World,
-    h: Hands,
-    fd: RawFd,
-    peer: TcpStream,
-    /// What the program was told is sent.
-    sent: Vec<u8>,
-    /// Stopped for now.
-    drain: Plan,
-}
-
-impl Full {
-    /// Sends until the stream refuses. What is left over stays left over,
-    /// whatever room the kernel finds meanwhile, until `drain` is allowed
-    /// again.
-    fn new(policy: Policy) -> Full {
-        let (w, _, drain) = planned(policy, Engine::without_age);
-        drain.stop(Some(libc::EAGAIN));
-        let h = w.hands();
-        let (fd, peer) = w.pair(Some(SMALL));
-        let mut sent = Vec::new();
-        loop {
-            let piece = pattern(3000, sent.len() as u8);
-            match h.more(fd, &piece) {
-                Ok(n) => sent.extend_from_slice(&piece[..n]),
-                Err(e) => {
-                    assert_eq!(e, libc::EAGAIN);
-                    break;
-                }
-            }
-            h.wait(1);
-        }
-        assert!(w.count(Counter::Short) >= 1, "no short flush happened");
-        assert!(w.engine.in_custody(fd));
-        Full {
-            w,
-            h,
-            fd,
-            peer,
-            sent,
-            drain,
-        }
-    }
-}
 
 #[test]
 fn what_the_kernel_did_not_take_drains_by_itself() {

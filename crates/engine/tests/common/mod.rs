@@ -198,14 +198,25 @@ impl Hands {
     }
 
     pub fn tcp_option(&self, fd: RawFd, name: i32, v: i32) -> Answer {
-        let level = libc::IPPROTO_TCP;
-        match self.engine.setsockopt(self.seg, fd, level, name, Some(v)) {
+        self.set_option(fd, libc::IPPROTO_TCP, name, v, &v)
+    }
+
+    pub fn socket_option(&self, fd: RawFd, name: i32, v: &libc::linger) -> Answer {
+        self.set_option(fd, libc::SOL_SOCKET, name, v.l_onoff, v)
+    }
+
+    fn set_option<T>(&self, fd: RawFd, level: i32, name: i32, first: i32, v: &T) -> Answer {
+        match self
+            .engine
+            .setsockopt(self.seg, fd, level, name, Some(first))
+        {
             Verdict::Ret(n) => Ok(n as usize),
             Verdict::Err(e) => Err(e),
             _ => {
-                // SAFETY: a local int.
-                let n = unsafe { libc::setsockopt(fd, level, name, (&raw const v).cast(), 4) };
-                self.engine.after_setsockopt(fd, level, name, Some(v));
+                let (at, len) = (std::ptr::from_ref(v).cast(), size_of::<T>() as u32);
+                // SAFETY: a live value of that size.
+                let n = unsafe { libc::setsockopt(fd, level, name, at, len) };
+                self.engine.after_setsockopt(fd, level, name, Some(first));
                 plain(n as isize)
             }
         }
