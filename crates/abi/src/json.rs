@@ -6,7 +6,7 @@ use core::fmt::{Result, Write};
 use core::sync::atomic::Ordering::Relaxed;
 
 /// Names of the policies, in the order of their numbers.
-pub const POLICIES: &[&str] = &["off", "coalesce", "batch"];
+pub const POLICIES: &[&str] = &["off", "coalesce", "batch", "watch"];
 /// Names of the backends, in the order of their numbers.
 pub const BACKENDS: &[&str] = &["direct", "uring", "kmod"];
 

@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// First eight bytes of the mapping: `"escastat"`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"escastat");
 /// Version of this layout; readers refuse another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Slots in the mapping: one a thread.
 pub const SLOTS: usize = 256;
 
@@ -96,6 +96,11 @@ counters! {
         Made = "made",
         /// That the plain program would have made and ESCA did not.
         Saved = "saved",
+    }
+    "requests" {
+        /// Bytes came in on a stream and something was sent on it next: a
+        /// request and its answer, or several that came in one piece.
+        Answered = "answered",
     }
 }
 

@@ -26,6 +26,7 @@ pub mod slot;
 mod sweeper;
 mod sys;
 mod waits;
+mod watch;
 mod writes;
 
 pub use engine::{Cause, Engine, Verdict};

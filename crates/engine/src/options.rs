@@ -4,6 +4,7 @@
 use crate::engine::{Engine, Verdict};
 use crate::rules::{Rule, cork, nodelay};
 use crate::segment::Segment;
+use crate::settings::Policy;
 use crate::slot::{Slot, bits};
 use esca_abi::stats::Counter;
 use libc::{IPPROTO_TCP, SO_ERROR, SO_LINGER, SOL_SOCKET, TCP_CORK, TCP_NODELAY, TCP_ULP};
@@ -29,7 +30,7 @@ impl Engine {
             }
             (Some(slot), Some(v)) if level == IPPROTO_TCP && name == TCP_NODELAY => {
                 if v != 0 && self.rule(Rule::Nodelay) && nodelay::is_repeated(slot.state()) {
-                    elided(seg, nodelay::ABOUT.counter)
+                    self.unless_watching(seg, elided(seg, nodelay::ABOUT.counter))
                 } else {
                     if v == 0 {
                         // What was sent before goes out under the old mode.
@@ -55,6 +56,13 @@ impl Engine {
 
     fn cork(&self, seg: &Segment, slot: &Slot, fd: i32, on: bool) -> Verdict {
         let state = slot.state();
+        if self.watching(seg) {
+            let may_mark = self.rule(Rule::Cork) && cork::may_mark(state);
+            if self.watch_cork(seg, fd, on, may_mark) {
+                elided(seg, cork::ABOUT.counter);
+            }
+            return Verdict::Pass;
+        }
         if on && self.rule(Rule::Cork) && self.promises(seg) && cork::may_mark(state) {
             slot.set(bits::CORK_VIRTUAL);
             return elided(seg, cork::ABOUT.counter);
@@ -70,6 +78,14 @@ impl Engine {
         }
         self.settle(slot, fd, seg.stats, Counter::FlushCall);
         Verdict::Pass
+    }
+
+    fn unless_watching(&self, seg: &Segment, verdict: Verdict) -> Verdict {
+        if self.watching(seg) {
+            Verdict::Pass
+        } else {
+            verdict
+        }
     }
 
     /// After the plain setsockopt succeeded.
@@ -145,7 +161,7 @@ impl Engine {
 
     /// Whether this thread may promise anything.
     pub(crate) fn promises(&self, seg: &Segment) -> bool {
-        self.policy != crate::settings::Policy::Off || seg.explicit.get()
+        seg.explicit.get() || matches!(self.policy, Policy::Coalesce | Policy::Batch)
     }
 }
 

@@ -49,6 +49,12 @@ impl Predictor {
         self.learn(last, self.kind.get(), false);
     }
 
+    /// Whether a send on `fd` would directly follow another on it.
+    #[inline]
+    pub fn continues(&self, fd: i32) -> bool {
+        self.last.get() == fd
+    }
+
     #[inline]
     fn learn(&self, last: i32, kind: u8, merged: bool) {
         let Some(cell) = self.score.get(kind as usize).filter(|_| last >= 0) else {

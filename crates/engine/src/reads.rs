@@ -26,7 +26,9 @@ impl Engine {
                         seg.stats.add(Counter::Elided, 1);
                         seg.stats.add(Counter::RuleDrained, 1);
                         seg.stats.add(Counter::Saved, 1);
-                        return Verdict::Err(EAGAIN);
+                        if !self.watching(seg) {
+                            return Verdict::Err(EAGAIN);
+                        }
                     }
                 }
                 slot.state()
@@ -61,10 +63,11 @@ impl Engine {
             _ => return None,
         }
         if result > 0 {
+            slot.asked();
             if (result as usize) < want
                 && flags & !drained::PLAIN_FLAGS == 0
                 && self.rule(Rule::Drained)
-                && self.promises(seg)
+                && (self.promises(seg) || self.watching(seg))
             {
                 if drained::reported_later(state, seg.wait.get()) {
                     slot.drained.store(drained::mark(seg), Relaxed);

@@ -4,6 +4,7 @@
 use crate::custody::Custody;
 use crate::lock::Lock;
 use crate::predict::Predictor;
+use crate::watch::Watcher;
 use esca_abi::stats;
 use std::cell::Cell;
 use std::sync::atomic::{AtomicBool, AtomicU32};
@@ -72,6 +73,8 @@ pub struct Segment {
     /// The stream of the operations in custody in policy coalesce.
     pub(crate) current: Cell<i32>,
     pub(crate) predictor: Predictor,
+    /// What would be in custody (policy watch).
+    pub(crate) watcher: Watcher,
     /// Inside batch_start/batch_flush.
     pub(crate) explicit: Cell<bool>,
 }
@@ -98,6 +101,7 @@ impl Segment {
             lone: Cell::new(true),
             current: Cell::new(-1),
             predictor: Predictor::new(),
+            watcher: Watcher::new(),
             explicit: Cell::new(false),
         })
     }

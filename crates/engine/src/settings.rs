@@ -17,6 +17,21 @@ pub enum Policy {
     Coalesce = 1,
     /// Custody for all streams until the segment ends or a limit is reached.
     Batch = 2,
+    /// Counts what coalesce would do; every call goes straight through.
+    Watch = 3,
+}
+
+impl Policy {
+    /// The policy of this number; what is not known is the default.
+    #[must_use]
+    pub const fn from_number(n: u32) -> Self {
+        match n {
+            0 => Policy::Off,
+            2 => Policy::Batch,
+            3 => Policy::Watch,
+            _ => Policy::Coalesce,
+        }
+    }
 }
 
 /// Who carries the operations out.
@@ -152,6 +167,7 @@ impl Settings {
                 "off" => Policy::Off,
                 "coalesce" => Policy::Coalesce,
                 "batch" => Policy::Batch,
+                "watch" => Policy::Watch,
                 _ => return Err(SettingError::unknown("policy", p, POLICIES.join(", "))),
             };
         }

@@ -1,7 +1,7 @@
 //! What is known of each descriptor: one word of state that threads change
 //! by compare-and-swap, and a table of them indexed by the descriptor.
 
-use std::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
 
 /// The facts in a state word.
 pub mod bits {
@@ -76,6 +76,8 @@ pub struct Slot {
     pub(crate) error: AtomicI32,
     /// The residue's number ([`bits::RESIDUE`]).
     pub(crate) residue: AtomicU32,
+    /// Bytes came in that nothing was sent after yet.
+    asked: AtomicBool,
 }
 
 const _: () = assert!(size_of::<Slot>() == 64);
@@ -113,10 +115,27 @@ impl Slot {
         self.hint.load(Relaxed) == mark
     }
 
+    /// Bytes came in.
+    #[inline]
+    pub(crate) fn asked(&self) {
+        self.asked.store(true, Relaxed);
+    }
+
+    /// Something is sent; whether bytes came in since the last time.
+    #[inline]
+    pub(crate) fn answers(&self) -> bool {
+        let asked = self.asked.load(Relaxed);
+        if asked {
+            self.asked.store(false, Relaxed);
+        }
+        asked
+    }
+
     /// Forgets all and starts as `b`: the number means something new.
     #[inline]
     pub(crate) fn reset(&self, b: u64) {
         self.drained.store(0, Relaxed);
+        self.asked.store(false, Relaxed);
         self.state.store(b, SeqCst);
     }
 

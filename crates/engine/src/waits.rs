@@ -18,6 +18,9 @@ impl Engine {
         seg.stats.add(Counter::CallWait, 1);
         seg.stats.add(Counter::Made, 1);
         self.flush(seg, seg.stats, Counter::FlushWait);
+        if self.watching(seg) {
+            self.watch_wait(seg);
+        }
         seg.predictor.ended();
         seg.current.set(-1);
         seg.wait.set(kind);

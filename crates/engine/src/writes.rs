@@ -114,6 +114,12 @@ impl Engine {
             }
             _ => return self.ordered(seg, slot, call.fd),
         };
+        if slot.answers() {
+            seg.stats.add(Counter::Answered, 1);
+        }
+        if state & bits::NONBLOCK != 0 && self.watching(seg) {
+            return self.watch_write(seg, call, len);
+        }
         if state & bits::NONBLOCK == 0 || !self.promises(seg) {
             return self.ordered(seg, slot, call.fd);
         }
@@ -398,6 +404,7 @@ impl Engine {
             return self.settled(seg, slot, call.fd);
         }
         let sent = usize::try_from(op.result).unwrap_or(0);
+        seg.stats.add(Counter::Direct, 1);
         if sent >= held {
             seg.stats.add(Counter::Merged, 1);
             seg.stats.add(Counter::RuleMerge, 1);
@@ -540,6 +547,12 @@ impl Engine {
                 self.through(seg)
             };
         }
+        if slot.answers() {
+            seg.stats.add(Counter::Answered, 1);
+        }
+        if self.watching(seg) {
+            return self.watch_sendfile(seg, fd, count);
+        }
         seg.predictor.sent(fd, OpKind::Sendfile);
         let mine = state & bits::OWNER == owner_bits(seg.id);
         if (mine || self.wants_all(seg))
@@ -566,6 +579,7 @@ impl Engine {
         if state & (bits::RESIDUE | bits::ERROR) != 0 {
             return self.troubled(seg, slot, fd, state, 0);
         }
+        seg.stats.add(Counter::Direct, 1);
         seg.stats.add(Counter::Made, 1);
         if ahead {
             seg.stats.add(file_head::ABOUT.counter, 1);

@@ -76,14 +76,11 @@ pub(crate) fn activate() -> bool {
     }
     thread::uninterposed(|| {
         let settings = Settings {
-            policy: match POLICY.load(Relaxed) {
-                0 => Policy::Off,
-                1 => Policy::Coalesce,
-                _ => Policy::Batch,
-            },
+            policy: Policy::from_number(POLICY.load(Relaxed)),
             rules: esca_engine::settings::RuleSet::from_bits(RULES.load(Relaxed)),
             backend: BackendKind::from_number(BACKEND.load(Relaxed)),
         };
+        stats::ensure();
         match Engine::new(settings, descriptors(), stats::table()) {
             Ok(e) => {
                 hooks();

@@ -1,14 +1,21 @@
 //! Where the statistics stand, and the file they are written to at exit.
+//!
+//! A process that was not given a table makes one of its own at its first
+//! wait: anonymous shared memory, by the one system call (mmap) that the
+//! engine makes then anyway. `esca stat` finds it in /proc/PID/maps by its
+//! size and first bytes, so it needs no file, no name and no descriptor.
 
 use esca_abi::{json, stats::Table};
 use std::ffi::CString;
 use std::fmt;
 use std::os::unix::ffi::OsStringExt;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicPtr, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 
 static LOCAL: Table = Table::new();
 static SHARED: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
+/// The table is this process's own, not one that a family shares.
+static OWN: AtomicBool = AtomicBool::new(false);
 /// The file, and the name it is written under first.
 static FILE: OnceLock<(CString, CString)> = OnceLock::new();
 
@@ -67,6 +74,41 @@ fn map(fd: i32, flags: i32) {
         }
         SHARED.store(p.cast(), Release);
     }
+}
+
+/// Called at the first wait: a table for this process, if it has none.
+pub(crate) fn ensure() {
+    if SHARED.load(Relaxed).is_null() {
+        map(-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+        OWN.store(!SHARED.load(Relaxed).is_null(), Relaxed);
+    }
+}
+
+/// Called in a forked child before it counts anything: an own table is the
+/// parent's, so a fresh one takes its place, at the same address because
+/// segments point into it.
+pub(crate) fn forked() {
+    if !OWN.load(Relaxed) {
+        return;
+    }
+    let old = table();
+    let [slots, policy, rules, backend] =
+        [&old.next_slot, &old.policy, &old.rules, &old.backend].map(|a| a.load(Relaxed));
+    let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
+    let prot = libc::PROT_READ | libc::PROT_WRITE;
+    let at = std::ptr::from_ref(old).cast_mut().cast();
+    // SAFETY: replaces the pages that `map` made, all of them and no others;
+    // whoever holds a reference into them sees zeroes, which are a table.
+    let p = unsafe { libc::mmap(at, size_of::<Table>(), prot, flags, -1, 0) };
+    if p == libc::MAP_FAILED {
+        return; // It goes on counting in its parent's.
+    }
+    let new = table();
+    new.next_slot.store(slots, Relaxed);
+    new.policy.store(policy, Relaxed);
+    new.rules.store(rules, Relaxed);
+    new.backend.store(backend, Relaxed);
+    new.init();
 }
 
 /// The table in use.

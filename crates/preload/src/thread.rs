@@ -163,6 +163,7 @@ pub(crate) extern "C" fn after_fork_parent() {
 pub(crate) extern "C" fn after_fork_child() {
     THREAD.with(|t| {
         if let Some(engine) = process::engine() {
+            crate::stats::forked();
             let seg = t.segment.get();
             // SAFETY: a segment lives for ever; a forked child has one
             // thread, and before_fork was called if there was custody.
