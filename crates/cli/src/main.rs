@@ -3,12 +3,16 @@
 
 mod bench;
 mod client;
+mod doctor;
+mod enable;
 mod host;
 mod interrupt;
+mod observe;
 mod pingpong;
 mod run;
 mod serve;
 mod servers;
+mod stat;
 mod stats;
 mod workload;
 
@@ -31,10 +35,21 @@ enum Command {
     Demo(bench::demo::Args),
     /// Measure interleaved pairs, without and with ESCA
     Bench(bench::Args),
+    /// Show what a wrapped server is saving, while it runs
+    Stat(stat::Args),
+    /// Say what this machine offers and what a server would gain
+    Doctor(doctor::Args),
+    /// Have systemd run a service with ESCA: writes a drop-in
+    Enable(enable::EnableArgs),
+    /// Remove the drop-in again
+    Disable(enable::DisableArgs),
     /// Write the workload files: a1.html, a20.html, ... (that many KiB each)
     Workload(workload::Args),
     /// Run one of the known servers in the foreground, without or with ESCA
     Serve(serve::Args),
+    /// Asks for an io_uring (for the doctor)
+    #[command(hide = true)]
+    ProbeUring(doctor::ProbeArgs),
     /// A server that answers one message at a time (for the benchmark)
     #[command(hide = true)]
     PingpongServer(pingpong::ServerArgs),
@@ -45,6 +60,11 @@ fn main() -> ExitCode {
         Command::Run(a) => return run::main(&a),
         Command::Demo(a) => bench::demo::main(&a),
         Command::Bench(a) => bench::main(&a),
+        Command::Stat(a) => stat::main(&a),
+        Command::Doctor(a) => doctor::main(&a),
+        Command::ProbeUring(a) => return doctor::probe(&a),
+        Command::Enable(a) => enable::enable(&a),
+        Command::Disable(a) => enable::disable(&a),
         Command::Workload(a) => workload::main(&a),
         Command::Serve(a) => serve::main(&a),
         Command::PingpongServer(a) => pingpong::server(&a),

@@ -52,22 +52,27 @@ impl Shared {
         text
     }
 
-    /// Writes the totals to `path`: in one step for its readers where it is
-    /// (or shall be) a file, behind links; straight to a pipe or a device.
+    /// Writes the totals to `path`, as [`replace`] does.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let path = &path.canonicalize().unwrap_or_else(|_| path.into());
-        if path.exists() && !path.is_file() {
-            std::fs::write(path, self.json())?;
-            return Ok(());
-        }
-        let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
-        let mut tmp = tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
-        tmp.write_all(self.json().as_bytes())?;
-        // As a program that creates a file would: by the umask, not 0600.
-        use std::os::unix::fs::PermissionsExt;
-        tmp.as_file()
-            .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        tmp.persist(path)?;
-        Ok(())
+        replace(path, self.json().as_bytes())
     }
+}
+
+/// Writes `text` to `path`: in one step for its readers where it is (or shall
+/// be) a file, behind links; straight to a pipe or a device.
+pub fn replace(path: &Path, text: &[u8]) -> Result<()> {
+    let path = &path.canonicalize().unwrap_or_else(|_| path.into());
+    if path.exists() && !path.is_file() {
+        std::fs::write(path, text)?;
+        return Ok(());
+    }
+    let dir = path.parent().filter(|d| !d.as_os_str().is_empty());
+    let mut tmp = tempfile::NamedTempFile::new_in(dir.unwrap_or(Path::new(".")))?;
+    tmp.write_all(text)?;
+    // As a program that creates a file would: by the umask, not 0600.
+    use std::os::unix::fs::PermissionsExt;
+    tmp.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    tmp.persist(path)?;
+    Ok(())
 }

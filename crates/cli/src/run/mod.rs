@@ -21,7 +21,8 @@ const USAGE: u8 = 2;
 
 #[derive(clap::Args)]
 pub struct Args {
-    /// off, coalesce (default) or batch
+    /// off, coalesce (default), batch, or watch (counts what coalesce would
+    /// do and changes nothing)
     #[arg(long, env = "ESCA_POLICY")]
     policy: Option<String>,
     /// Rules to use, e.g. `all`, `-cork` or `merge,drained`
@@ -53,6 +54,11 @@ impl Refusal {
             why: why.into(),
         }
     }
+}
+
+/// Whether a program can be wrapped; if not, why.
+pub fn check_program(path: &Path) -> Result<(), String> {
+    binary::check(path).map(drop).map_err(|r| r.why)
 }
 
 pub fn main(args: &Args) -> ExitCode {
