@@ -249,6 +249,7 @@ impl Replay {
                 match a[1] as i32 {
                     libc::EPOLL_CTL_DEL => e.unregistered(target),
                     _ => e.registered(
+                        fd,
                         target,
                         libc::epoll_event {
                             events: self.events.unwrap_or(0),

@@ -75,9 +75,6 @@ pub fn forecast(
                 bail!("{shown} does not wait for events: nothing could be observed");
             }
             std::thread::sleep(LOOK);
-            if load.is_none() {
-                start = start.max(Instant::now() - PATIENCE * 2);
-            }
             if crate::interrupt::check().is_err() {
                 break;
             }
