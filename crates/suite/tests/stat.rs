@@ -69,12 +69,20 @@ fn pid(server: &Server) -> String {
     server.pid().as_raw_nonzero().to_string()
 }
 
-/// What a process's descriptors are, without the sockets' numbers.
+/// What a process's descriptors are, without the sockets' numbers and without
+/// those of the library for residues, in the top eighth of the range.
 fn descriptors(pid: u64) -> Vec<String> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let soft = limit.current.unwrap_or(65_536).min(65_536);
+    let high = soft - soft / 8;
     let dir = std::fs::read_dir(format!("/proc/{pid}/fd")).expect("descriptors");
     let mut all: Vec<_> = dir
+        .map(|e| e.expect("an entry"))
+        .filter(|e| {
+            let number: u64 = e.file_name().to_string_lossy().parse().expect("a number");
+            number < high
+        })
         .map(|e| {
-            let e = e.expect("an entry");
             let to = std::fs::read_link(e.path()).unwrap_or_default();
             let to = to.to_string_lossy();
             let kind = to.split(':').next().unwrap_or_default();
