@@ -25,8 +25,9 @@ demo: setup build   ## unmodified nginx without and with ESCA, side by side
 test: setup-test build   ## every test, on the release build of the library
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so $(CARGO) test --workspace
 
-bench: setup build  ## the table of the README (BENCH="--only nginx" for a part)
-	$(ESCA) bench $(BENCH)
+bench: setup build  ## measure; writes the data file, the plots and the README's table
+	$(ESCA) bench --json docs/figures/bench.json --plots docs/figures \
+		--html target/bench.html --readme README.md $(BENCH)
 
 lint:           ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -2,12 +2,13 @@
 
 use anyhow::{Context, Result};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs;
 use std::process::Command;
 
 /// What figures depend on.
-#[derive(Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Host {
     /// Release and architecture.
     pub kernel: String,
@@ -15,9 +16,10 @@ pub struct Host {
     pub cpu: String,
     /// How many of them.
     pub cpus: usize,
-    /// The state of Meltdown: what a kernel entry costs hangs on it.
-    pub meltdown: String,
-    /// TCP congestion control in force.
+    /// The processor's weaknesses and what the kernel does about each: what a
+    /// kernel entry costs hangs on it, on that for Meltdown most.
+    pub mitigations: BTreeMap<String, String>,
+    /// TCP congestion control of a loopback connection.
     pub congestion_control: String,
     /// Whether the figures were made in a network namespace of their own.
     pub own_network: bool,
@@ -44,8 +46,8 @@ impl Host {
             ),
             cpu: cpu.into(),
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
-            meltdown: line("/sys/devices/system/cpu/vulnerabilities/meltdown"),
-            congestion_control: line("/proc/sys/net/ipv4/tcp_congestion_control"),
+            mitigations: mitigations(),
+            congestion_control: congestion_control().unwrap_or_else(|_| "unknown".into()),
             own_network,
         }
     }
@@ -54,7 +56,8 @@ impl Host {
     pub fn print(&self) {
         println!("kernel      {}", self.kernel);
         println!("processor   {} x {}", self.cpus, self.cpu);
-        println!("meltdown    {}", self.meltdown);
+        let meltdown = self.mitigations.get("meltdown");
+        println!("meltdown    {}", meltdown.map_or("unknown", |m| m));
         let place = if self.own_network {
             "own network namespace"
         } else {
@@ -68,6 +71,23 @@ impl Host {
     }
 }
 
+fn mitigations() -> BTreeMap<String, String> {
+    let dir = fs::read_dir("/sys/devices/system/cpu/vulnerabilities");
+    let files = dir.into_iter().flatten().flatten();
+    let read = |f: fs::DirEntry| {
+        let name = f.file_name().to_string_lossy().into_owned();
+        (name, line(&f.path().to_string_lossy()))
+    };
+    files.map(read).collect()
+}
+
+/// Asks a connection: it may come from the system, the namespace or the route.
+fn congestion_control() -> Result<String> {
+    let l = std::net::TcpListener::bind("127.0.0.1:0")?;
+    let c = std::net::TcpStream::connect(l.local_addr()?)?;
+    Ok(rustix::net::sockopt::tcp_congestion(&c)?)
+}
+
 /// Moves this process (before it has threads) into a network namespace of its
 /// own with loopback up and cubic; false where that is not allowed.
 pub fn own_network() -> bool {
@@ -77,12 +97,18 @@ pub fn own_network() -> bool {
     if made.is_err() {
         return false;
     }
-    let up = Command::new("ip")
-        .args(["link", "set", "lo", "up"])
-        .status();
-    // Not available in every kernel: what is in force is printed.
-    let _ = fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic");
-    up.is_ok_and(|s| s.success())
+    let ip = |words: &str| {
+        let done = Command::new("ip").args(words.split(' ')).status();
+        done.is_ok_and(|s| s.success())
+    };
+    let up = ip("link set lo up");
+    if fs::write("/proc/sys/net/ipv4/tcp_congestion_control", "cubic").is_err() {
+        // A namespace may choose only among those the machine allows to all
+        // programs; a route may name any. What is in force is printed.
+        ip("route replace local 127.0.0.0/8 dev lo table local congctl cubic");
+        ip("route replace local 127.0.0.1 dev lo table local congctl cubic");
+    }
+    up
 }
 
 /// A free port on loopback.

@@ -33,8 +33,6 @@ enum Command {
     Run(run::Args),
     /// Show what ESCA gains on a server of this machine, in about a minute
     Demo(bench::demo::Args),
-    /// Measure interleaved pairs, without and with ESCA
-    Bench(bench::Args),
     /// Show what a wrapped server is saving, while it runs
     Stat(stat::Args),
     /// Say what this machine offers and what a server would gain
@@ -43,6 +41,10 @@ enum Command {
     Enable(enable::EnableArgs),
     /// Remove the drop-in again
     Disable(enable::DisableArgs),
+    /// Measure configurations of servers side by side
+    Bench(Box<bench::Args>),
+    /// What a system call costs, plain and by each backend
+    Micro(bench::micro::Args),
     /// Write the workload files: a1.html, a20.html, ... (that many KiB each)
     Workload(workload::Args),
     /// Run one of the known servers in the foreground, without or with ESCA
@@ -65,6 +67,7 @@ fn main() -> ExitCode {
         Command::ProbeUring(a) => return doctor::probe(&a),
         Command::Enable(a) => enable::enable(&a),
         Command::Disable(a) => enable::disable(&a),
+        Command::Micro(a) => bench::micro::main(&a),
         Command::Workload(a) => workload::main(&a),
         Command::Serve(a) => serve::main(&a),
         Command::PingpongServer(a) => pingpong::server(&a),

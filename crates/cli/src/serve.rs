@@ -1,6 +1,7 @@
 //! `esca serve`: one of the known servers in the foreground, without or with
 //! ESCA (the launch targets of the Makefile).
 
+use crate::bench::Config;
 use crate::servers;
 use anyhow::{Context, Result, bail};
 use std::os::unix::process::CommandExt;
@@ -27,7 +28,7 @@ pub fn main(args: &Args) -> Result<()> {
     std::fs::create_dir_all(&args.dir)
         .with_context(|| format!("cannot make {}", args.dir.display()))?;
     let dir = args.dir.canonicalize()?;
-    let mut place = crate::bench::place(&dir, server.name(), false)?;
+    let mut place = crate::bench::place(&dir, server.name(), &Config::plain())?;
     place.port = args.port;
     let words = server.command(&place)?;
     println!("{} on http://127.0.0.1:{}/", server.name(), args.port);

@@ -5,6 +5,7 @@
 //! A few rounds make a life; then the servers are started afresh, because
 //! where a process's memory comes to lie is luck that lasts as long as it.
 
+use super::columns;
 use super::config::Config;
 use super::estimate::{Estimate, estimate, median};
 use super::running::{Running, Syscalls, segments};
@@ -36,7 +37,7 @@ pub struct Plan {
 }
 
 /// One slice of load on one configuration. Times in microseconds.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Slice {
     /// Which start of the server.
     pub life: usize,
@@ -57,16 +58,19 @@ pub struct Slice {
 }
 
 /// All of one configuration.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Series {
     /// Its name.
     pub config: String,
     /// In the order of the rounds.
+    #[serde(with = "columns")]
     pub slices: Vec<Slice>,
     /// Entries into the kernel for each request, in a slice of their own.
+    #[serde(serialize_with = "columns::short")]
     pub entries: Option<f64>,
     /// System calls for each request: the entries, and those that the library
     /// says it saved.
+    #[serde(serialize_with = "columns::short")]
     pub calls: Option<f64>,
     /// Operations that were deferred or elided.
     pub aggregated: u64,
@@ -75,7 +79,7 @@ pub struct Series {
 }
 
 /// All of one load: the first series is what the others are compared with.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The server's name.
     pub server: String,
@@ -83,6 +87,10 @@ pub struct Comparison {
     pub load: String,
     /// Its connections.
     pub connections: u32,
+    /// Workers, or threads, of the server.
+    pub workers: u32,
+    /// The axis of a sweep and the place on it.
+    pub sweep: Option<(String, u32)>,
     /// One for each configuration.
     pub series: Vec<Series>,
 }
@@ -109,9 +117,9 @@ impl Series {
     }
 }
 
-/// Where configuration `name` of a server runs: fresh directories below `dir`.
-pub fn place(dir: &Path, name: &str, tuned: bool) -> Result<Place> {
-    let run = dir.join(name.replace('/', "-"));
+/// Where a configuration of a server runs: fresh directories below `dir`.
+pub fn place(dir: &Path, name: &str, config: &Config) -> Result<Place> {
+    let run = dir.join(format!("{name}-{config}").replace('/', "-"));
     std::fs::create_dir_all(&run)?;
     let root = dir.join("www");
     if !root.is_dir() {
@@ -126,13 +134,41 @@ pub fn place(dir: &Path, name: &str, tuned: bool) -> Result<Place> {
         root,
         run,
         port: host::free_port()?,
-        tuned,
+        tuned: config.tuned,
+        workers: 1,
     })
+}
+
+/// One load on one server.
+pub struct Job<'a> {
+    /// The server.
+    pub server: &'a dyn Server,
+    /// Where it keeps its files.
+    pub dir: &'a Path,
+    /// The load.
+    pub load: Load,
+    /// Workers, or threads, of the server.
+    pub workers: u32,
+    /// The axis of a sweep and the place on it.
+    pub sweep: Option<(String, u32)>,
+}
+
+impl<'a> Job<'a> {
+    /// One of the server's own loads.
+    pub fn new(server: &'a dyn Server, dir: &'a Path, load: &str) -> Self {
+        Job {
+            server,
+            dir,
+            load: server.load(load),
+            workers: 1,
+            sweep: None,
+        }
+    }
 }
 
 /// Checks that a server's bytes are right in a configuration.
 pub fn verify(server: &dyn Server, dir: &Path, config: &Config) -> Result<()> {
-    let at = place(dir, &format!("{}-{config}", server.name()), config.tuned)?;
+    let at = place(dir, server.name(), config)?;
     let running = Running::start(server, &at, config)?;
     server
         .verify(&at)
@@ -160,14 +196,10 @@ enum Driver {
 }
 
 impl Contestant {
-    fn start(
-        server: &dyn Server,
-        dir: &Path,
-        load: &Load,
-        config: &Config,
-        plan: &Plan,
-    ) -> Result<Self> {
-        let at = place(dir, &format!("{}-{config}", server.name()), config.tuned)?;
+    fn start(job: &Job, config: &Config, plan: &Plan) -> Result<Self> {
+        let (server, load) = (job.server, &job.load);
+        let mut at = place(job.dir, server.name(), config)?;
+        at.workers = job.workers;
         let running = Running::start(server, &at, config)?;
         let driver = match &plan.client {
             None => Driver::Own(Client::new(at.port, &load.exchange, load.connections)?),
@@ -235,17 +267,17 @@ impl Contestant {
 
 /// Runs the rounds; `bar` goes on by `plan.most`.
 pub fn compare(
-    server: &dyn Server,
-    dir: &Path,
-    load: &Load,
+    job: &Job,
     configs: &[Config],
     plan: &Plan,
     bar: &ProgressBar,
 ) -> Result<Comparison> {
     let mut c = Comparison {
-        server: server.name().into(),
-        load: load.name.clone(),
-        connections: load.connections,
+        server: job.server.name().into(),
+        load: job.load.name.clone(),
+        connections: job.load.connections,
+        workers: job.workers,
+        sweep: job.sweep.clone(),
         series: Vec::new(),
     };
     c.series.extend(configs.iter().map(|k| Series {
@@ -260,7 +292,7 @@ pub fn compare(
     let end = bar.position() + plan.most as u64;
     for life in 0.. {
         bar.set_message(progress(&c));
-        let start = |k: &Config| Contestant::start(server, dir, load, k, plan);
+        let start = |k: &Config| Contestant::start(job, k, plan);
         let mut alive = configs.iter().map(start).collect::<Result<Vec<_>>>()?;
         for round in 0..plan.life {
             let mut order: Vec<usize> = (0..configs.len()).collect();
@@ -346,6 +378,18 @@ pub mod tests {
         }
     }
 
+    /// A comparison of two such series.
+    pub fn comparison() -> Comparison {
+        Comparison {
+            server: "nginx".into(),
+            load: "1 KiB".into(),
+            connections: 50,
+            workers: 1,
+            sweep: None,
+            series: vec![series("plain", 20.0, 5e4), series("coalesce", 15.0, 6e4)],
+        }
+    }
+
     #[test]
     fn ratios_pair_the_rounds() {
         // A machine that becomes slower does so for both.
@@ -354,12 +398,7 @@ pub mod tests {
         assert!((e.median - 0.75).abs() < 1e-9 && e.uncertainty() < 1e-9);
         assert_eq!(other.ratio(&base, |s| s.p999), None);
         assert_eq!(base.median(|s| Some(s.cpu)), Some(23.0));
-        let c = Comparison {
-            server: "nginx".into(),
-            load: "1 KiB".into(),
-            connections: 50,
-            series: vec![base, other],
-        };
+        let c = comparison();
         assert!(tight(&c, 0.01));
         assert!(progress(&c).contains("coalesce CPU 0.75x"));
     }

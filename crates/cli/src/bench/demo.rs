@@ -1,6 +1,6 @@
 //! `esca demo`: one server of this machine, without and with ESCA.
 
-use super::compare::{Plan, compare, verify};
+use super::compare::{Job, Plan, compare, verify};
 use super::config::Config;
 use super::{bar, table};
 use crate::{host, servers};
@@ -43,9 +43,9 @@ pub fn main(args: &Args) -> Result<()> {
     let loads = server.loads().iter().take(2);
     let bar = bar(loads.len() * plan.most);
     let mut all = Vec::new();
-    for (name, ..) in loads {
-        let load = server.load(name);
-        let c = compare(server, dir.path(), &load, &configs, &plan, &bar)?;
+    for name in loads {
+        let job = Job::new(server, dir.path(), name);
+        let c = compare(&job, &configs, &plan, &bar)?;
         ensure!(
             c.series[1].aggregated > 0 || args.server != "nginx",
             "nothing was aggregated: the library did not work"

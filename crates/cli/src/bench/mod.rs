@@ -1,45 +1,55 @@
 //! `esca bench`: configurations of servers side by side.
 
+mod columns;
 mod compare;
 mod config;
 pub mod demo;
 mod estimate;
+mod html;
+mod jobs;
+pub mod micro;
+mod plot;
+mod readme;
+mod report;
 mod running;
 mod table;
 
 pub use compare::place;
+pub use config::Config;
 
 use crate::client::Generator;
-use crate::{host, servers};
+use crate::host;
+use crate::servers::{Custom, Server};
 use anyhow::{Context, Result, ensure};
 use compare::{Comparison, Plan, compare, verify};
-use config::Config;
 use indicatif::{ProgressBar, ProgressStyle};
-use serde::Serialize;
-use std::path::PathBuf;
+use report::Report;
+use std::path::{Path, PathBuf};
 use std::process::Command;
-
-/// What is measured when nothing is named.
-const DEFAULT: &[&str] = &["nginx", "lighttpd", "redis", "pingpong"];
 
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this server, or one of its loads: `nginx` or `nginx:1 KiB`
     /// (repeatable)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "command")]
     only: Vec<String>,
     /// Configurations to compare; the others with the first (repeatable):
-    /// `plain`, `tuned`, `POLICY[/BACKEND]`, `tuned+POLICY[/BACKEND]`
-    #[arg(long, value_name = "CONFIG", default_values = ["plain", "coalesce"])]
+    /// `plain`, `tuned`, `POLICY[/BACKEND]`, `tuned+POLICY[/BACKEND]`. By
+    /// default all that the server and this machine have
+    #[arg(long, value_name = "CONFIG")]
     config: Vec<String>,
+    /// Vary the load: `size=1,5,10` (KiB), `connections=1,50,1000` or
+    /// `workers=1,2` (repeatable; each axis by itself)
+    #[arg(long, value_name = "AXIS=VALUES")]
+    sweep: Vec<jobs::Sweep>,
     /// Seconds of load in each slice
-    #[arg(long, default_value_t = 0.3)]
+    #[arg(long, default_value_t = 0.25)]
     slice: f64,
     /// Fewest rounds (one slice of each configuration)
     #[arg(long, default_value_t = 12)]
     least: usize,
     /// Most rounds
-    #[arg(long, default_value_t = 60)]
+    #[arg(long, default_value_t = 36)]
     rounds: usize,
     /// Rounds between two starts of the servers
     #[arg(long, default_value_t = 6)]
@@ -51,43 +61,69 @@ pub struct Args {
     /// are filled in
     #[arg(long, value_name = "COMMAND")]
     client: Option<String>,
+    /// The path that is asked of a command of your own
+    #[arg(long, default_value = "/")]
+    path: String,
     /// Write everything measured to FILE as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-}
-
-#[derive(Serialize)]
-struct Report {
-    host: host::Host,
-    versions: Vec<String>,
-    method: String,
-    results: Vec<Comparison>,
+    /// Write every slice to FILE as CSV
+    #[arg(long, value_name = "FILE")]
+    csv: Option<PathBuf>,
+    /// Write a report to FILE as HTML, all in one
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the plots to DIR as SVG
+    #[arg(long, value_name = "DIR")]
+    plots: Option<PathBuf>,
+    /// Put the table into FILE, between its markers
+    #[arg(long, value_name = "FILE")]
+    readme: Option<PathBuf>,
+    /// Measure nothing; use what an earlier run wrote with --json
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "command"])]
+    from: Option<PathBuf>,
+    /// A server of your own and its arguments, with {port} where its port goes
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
 }
 
 pub fn main(args: &Args) -> Result<()> {
-    let named: Vec<String> = if args.only.is_empty() {
-        DEFAULT.iter().map(ToString::to_string).collect()
-    } else {
-        args.only.clone()
+    let report = match &args.from {
+        Some(path) => Report::read(path)?,
+        None => measure(args)?,
     };
-    let configs = args
-        .config
-        .iter()
-        .map(|c| Config::parse(c))
-        .collect::<Result<Vec<_>>>()?;
-    let mut jobs = Vec::new();
-    for name in &named {
-        let (name, load) = name.split_once(':').unwrap_or((name, ""));
-        let server = servers::find(name)?;
-        let before = jobs.len();
-        let loads = server.loads().iter().map(|l| l.0);
-        jobs.extend(
-            loads
-                .filter(|l| load.is_empty() || *l == load)
-                .map(|l| (server, l)),
-        );
-        ensure!(jobs.len() > before, "{name} has no load '{load}'");
+    println!("{}\n\n{}", table::summary(&report.results), report.method);
+    let write = |path: &Path, text: String| {
+        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    };
+    if let Some(path) = &args.json {
+        write(path, report.json()?)?;
     }
+    if let Some(path) = &args.csv {
+        write(path, report.csv())?;
+    }
+    if let Some(path) = &args.html {
+        write(path, html::page(&report)?)?;
+    }
+    if let Some(dir) = &args.plots {
+        std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+        for (name, svg) in plot::all(&report)? {
+            write(&dir.join(name + ".svg"), svg)?;
+        }
+    }
+    if let Some(path) = &args.readme {
+        readme::update(path, &report)?;
+    }
+    Ok(())
+}
+
+fn measure(args: &Args) -> Result<Report> {
+    ensure!(
+        args.slice > 0.0 && args.slice <= 60.0,
+        "--slice is in seconds, up to 60"
+    );
+    let named = args.config.iter().map(|c| Config::parse(c));
+    let named = named.collect::<Result<Vec<_>>>()?;
     let plan = Plan {
         slice: args.slice,
         life: args.life.max(1),
@@ -96,56 +132,65 @@ pub fn main(args: &Args) -> Result<()> {
         tolerance: args.tolerance,
         client: args.client.as_deref().map(Generator::new).transpose()?,
     };
+    let custom = match args.command.as_slice() {
+        [] => None,
+        words => Some(Custom::new(words, &args.path)?),
+    };
+    let dir = tempfile::tempdir()?;
+    let jobs = match &custom {
+        Some(c) => vec![compare::Job::new(c, dir.path(), "requests")],
+        None => jobs::of_names(&args.only, dir.path())?,
+    };
+    let jobs = jobs::swept(jobs, &args.sweep)?;
     let own = host::own_network();
     crate::interrupt::watch()?;
-    let dir = tempfile::tempdir()?;
     let machine = host::Host::look(own);
     machine.print();
-    let mut versions: Vec<String> = Vec::new();
-    for (server, _) in &jobs {
-        let at = place(dir.path(), server.name(), false)?;
-        let words = server.command(&at)?;
-        let out = Command::new(&words[0])
-            .arg(server.version_flag())
-            .output()?;
-        let text = [out.stdout, out.stderr].concat();
-        let first = String::from_utf8_lossy(&text);
-        let first = first.lines().next().unwrap_or("?").trim().to_string();
-        if !versions.contains(&first) {
-            println!("version     {first}");
-            versions.push(first);
-            for config in of(*server, &configs) {
-                verify(*server, dir.path(), &config)?;
+    let mut versions = Vec::new();
+    for job in &jobs {
+        let version = version(job.server, job.dir)?;
+        if !versions.contains(&version) {
+            println!("version     {version}");
+            versions.push(version);
+            for config in jobs::configs(job.server, &named) {
+                verify(job.server, job.dir, &config)?;
             }
         }
     }
+    println!();
     let bar = bar(jobs.len() * plan.most);
     let mut results = Vec::new();
-    for (server, load) in jobs {
-        let (load, configs) = (server.load(load), of(server, &configs));
-        results.push(compare(server, dir.path(), &load, &configs, &plan, &bar)?);
+    for job in &jobs {
+        let configs = jobs::configs(job.server, &named);
+        results.push(compare(job, &configs, &plan, &bar)?);
     }
     bar.finish_and_clear();
-    let method = method(&plan, &results);
-    println!("\n{}\n\n{method}", table::summary(&results));
-    if let Some(path) = &args.json {
-        let report = Report {
-            host: machine,
-            versions,
-            method,
-            results,
-        };
-        let text = serde_json::to_string_pretty(&report)?;
-        std::fs::write(path, text + "\n")
-            .with_context(|| format!("cannot write {}", path.display()))?;
-    }
-    Ok(())
+    let words = std::env::args().skip(1);
+    Ok(Report {
+        host: machine,
+        versions,
+        command: std::iter::once("esca".to_string())
+            .chain(words)
+            .collect::<Vec<_>>()
+            .join(" "),
+        method: method(&plan, &results),
+        results,
+    })
 }
 
-/// Those of the configurations that a server has.
-fn of(server: &dyn servers::Server, configs: &[Config]) -> Vec<Config> {
-    let has = |c: &&Config| server.has_tuning() || !c.tuned;
-    configs.iter().filter(has).cloned().collect()
+/// The first line that says a version.
+fn version(server: &dyn Server, dir: &Path) -> Result<String> {
+    if server.version_flag().is_empty() {
+        return Ok(format!("{}, a command of the user's", server.name()));
+    }
+    let words = server.command(&place(dir, server.name(), &Config::plain())?)?;
+    let out = Command::new(&words[0])
+        .arg(server.version_flag())
+        .output()
+        .with_context(|| format!("cannot run {}", words[0].display()))?;
+    let text = [out.stdout, out.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    Ok(text.lines().next().unwrap_or("?").trim().to_string())
 }
 
 /// A progress bar over `n` rounds.
@@ -159,7 +204,7 @@ fn bar(n: usize) -> ProgressBar {
 fn method(plan: &Plan, all: &[Comparison]) -> String {
     let client = match &plan.client {
         None => {
-            "esca's own client (bodies discarded in the kernel, one answer in 97 compared whole)"
+            "esca's own (bodies are discarded in the kernel, one answer in 97 is compared whole)"
                 .to_string()
         }
         Some(g) => g.filled(0, "", plan.slice).join(" "),
@@ -168,10 +213,10 @@ fn method(plan: &Plan, all: &[Comparison]) -> String {
         .iter()
         .filter_map(|c| Some(c.series.first()?.slices.len()));
     format!(
-        "Up to {} rounds of {} s for each configuration in turn, there and back, all alive at once;\n\
-         started afresh every {} rounds. Medians; ratios are medians of the rounds' ratios with\n\
-         95 % bootstrap intervals. CPU is the server's alone, from schedstat; segments count both\n\
-         directions. Client: {client}.",
+        "Up to {} rounds of a slice of {} s for each configuration in turn, there and back, all\n\
+         alive at once and started afresh every {} rounds. Medians; ratios are medians of the\n\
+         rounds' ratios with 95 % bootstrap intervals. CPU is the server's alone, from schedstat;\n\
+         segments count both directions. Client: {client}.",
         rounds.max().unwrap_or(0),
         plan.slice,
         plan.life,

@@ -43,7 +43,9 @@ impl Running {
             stats = Some(shared);
         }
         interrupt::check()?;
-        let child = host::on_cpu(host::pins().map(|p| p.0), || command.spawn())
+        // Several workers want several processors.
+        let cpu = host::pins().map(|p| p.0).filter(|_| place.workers <= 1);
+        let child = host::on_cpu(cpu, || command.spawn())
             .with_context(|| format!("cannot start {}", server.name()))?;
         let mut running = Running { child, stats };
         running.wait_ready(server, place)?;

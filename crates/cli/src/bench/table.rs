@@ -129,17 +129,12 @@ pub fn summary(all: &[Comparison]) -> Table {
 
 #[cfg(test)]
 mod tests {
-    use super::super::compare::tests::series;
+    use super::super::compare::tests::comparison;
     use super::*;
 
     #[test]
     fn tables_show_ratios_with_intervals() {
-        let c = Comparison {
-            server: "nginx".into(),
-            load: "1 KiB".into(),
-            connections: 50,
-            series: vec![series("plain", 20.0, 5e4), series("coalesce", 15.0, 6e4)],
-        };
+        let c = comparison();
         let text = detail(&c).to_string();
         assert!(text.contains("0.75x") && text.contains("1.20x"), "{text}");
         assert!(text.contains("n/a"), "p99.9 was not measured: {text}");

@@ -8,13 +8,17 @@ use std::ffi::OsString;
 pub struct Lighttpd;
 
 impl Server for Lighttpd {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "lighttpd"
     }
 
     fn command(&self, place: &Place) -> Result<Vec<OsString>> {
         let text = include_str!("../../../../conf/lighttpd.conf");
-        let conf = configure(place, "lighttpd.conf", text, &[])?;
+        let text = match place.workers {
+            1 => text.to_string(),
+            n => format!("{text}server.max-worker = {n}\n"),
+        };
+        let conf = configure(place, "lighttpd.conf", &text, &[])?;
         Ok(vec![
             program("lighttpd", "lighttpd")?,
             "-D".into(),
@@ -31,12 +35,8 @@ impl Server for Lighttpd {
         get(what)
     }
 
-    fn loads(&self) -> &'static [(&'static str, f64, f64)] {
-        &[
-            ("1 KiB", 1.03, 0.97),
-            ("20 KiB", 1.0, 1.0),
-            ("100 KiB", 1.0, 1.0),
-        ]
+    fn loads(&self) -> &'static [&'static str] {
+        &["1 KiB", "20 KiB", "100 KiB"]
     }
 
     fn version_flag(&self) -> &'static str {

@@ -8,7 +8,7 @@ use std::ffi::OsString;
 pub struct Lwan;
 
 impl Server for Lwan {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "lwan"
     }
 
@@ -17,7 +17,8 @@ impl Server for Lwan {
             "Debian has no package of lwan; build it and give its path: LWAN=/path/to/lwan",
         )?;
         let text = include_str!("../../../../conf/lwan.conf");
-        let conf = configure(place, "lwan.conf", text, &[])?;
+        let text = text.replace("threads = 1", &format!("threads = {}", place.workers));
+        let conf = configure(place, "lwan.conf", &text, &[])?;
         Ok(vec![program, "-c".into(), arg(&conf)])
     }
 
@@ -29,8 +30,8 @@ impl Server for Lwan {
         get(what)
     }
 
-    fn loads(&self) -> &'static [(&'static str, f64, f64)] {
-        &[("1 KiB", 1.0, 1.0), ("20 KiB", 1.0, 1.0)]
+    fn loads(&self) -> &'static [&'static str] {
+        &["1 KiB", "20 KiB"]
     }
 
     fn version_flag(&self) -> &'static str {

@@ -1,10 +1,13 @@
 //! The servers of the matrix: one file each behind [`Server`], and this list.
 
+mod custom;
 mod lighttpd;
 mod lwan;
 mod nginx;
 mod pingpong;
 mod redis;
+
+pub use custom::Custom;
 
 use crate::client::Exchange;
 use anyhow::{Context, Result, bail};
@@ -21,6 +24,8 @@ pub struct Place {
     pub port: u16,
     /// The hand-tuned configuration, where the server has one.
     pub tuned: bool,
+    /// Workers, or threads, of the server.
+    pub workers: u32,
 }
 
 /// What the benchmark asks of a server.
@@ -38,7 +43,7 @@ pub struct Load {
 /// A server that can be launched, verified and put under load.
 pub trait Server: Sync {
     /// The name on the command line.
-    fn name(&self) -> &'static str;
+    fn name(&self) -> &str;
     /// The program and its arguments, to run in the foreground. May write its
     /// configuration to `place.run`.
     fn command(&self, place: &Place) -> Result<Vec<OsString>>;
@@ -46,9 +51,8 @@ pub trait Server: Sync {
     fn verify(&self, place: &Place) -> Result<()>;
     /// One of [`Server::loads`].
     fn load(&self, what: &str) -> Load;
-    /// The loads there are, with what the ratios are to reach with ESCA:
-    /// requests/s at least, CPU per request at most.
-    fn loads(&self) -> &'static [(&'static str, f64, f64)];
+    /// The names of the loads there are.
+    fn loads(&self) -> &'static [&'static str];
     /// The flag that makes the program print its version.
     fn version_flag(&self) -> &'static str;
     /// Whether it has a hand-tuned configuration.

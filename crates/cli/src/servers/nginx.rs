@@ -1,4 +1,4 @@
-//! nginx, as Debian ships it, with one worker.
+//! nginx, as Debian ships it.
 
 use super::{Load, Place, Server, arg, configure, get, program, verify_files};
 use anyhow::Result;
@@ -11,7 +11,7 @@ pub struct Nginx;
 const TUNING: &str = "tcp_nopush on; open_file_cache max=1000;";
 
 impl Server for Nginx {
-    fn name(&self) -> &'static str {
+    fn name(&self) -> &str {
         "nginx"
     }
 
@@ -24,7 +24,9 @@ impl Server for Nginx {
         let tuning = if place.tuned { TUNING } else { "" };
         let more = [("@USER@", user), ("@TUNING@", tuning)];
         let text = include_str!("../../../../conf/nginx.conf");
-        let conf = configure(place, "nginx.conf", text, &more)?;
+        let workers = format!("worker_processes {};", place.workers);
+        let text = text.replace("worker_processes 1;", &workers);
+        let conf = configure(place, "nginx.conf", &text, &more)?;
         Ok(vec![
             program("nginx", "nginx-light")?,
             "-p".into(),
@@ -44,12 +46,8 @@ impl Server for Nginx {
         get(what)
     }
 
-    fn loads(&self) -> &'static [(&'static str, f64, f64)] {
-        &[
-            ("1 KiB", 1.35, 0.70),
-            ("20 KiB", 1.18, 0.85),
-            ("100 KiB", 1.03, 0.95),
-        ]
+    fn loads(&self) -> &'static [&'static str] {
+        &["1 KiB", "20 KiB", "100 KiB"]
     }
 
     fn has_tuning(&self) -> bool {
