@@ -27,7 +27,8 @@ test: setup-test build   ## every test, on the release build of the library
 
 bench: setup build  ## measure; writes the data file, the plots and the README's table
 	$(ESCA) bench --json docs/figures/bench.json --plots docs/figures \
-		--html target/bench.html --readme README.md $(BENCH)
+		--html target/bench.html $(BENCH)
+	$(ESCA) bench --from docs/figures/bench.json --readme README.md
 
 lint:           ## formatting and clippy, warnings denied
 	$(CARGO) fmt --all --check

@@ -260,7 +260,12 @@ impl Contestant {
         let saved = self.counter(Counter::Saved);
         let out = self.load(seconds)?;
         let entries = counting.end().map(|n| n / out.requests);
-        let saved = (self.counter(Counter::Saved) - saved) as f64 / out.requests;
+        // Wraps: a flush takes back what its deferrals counted.
+        let saved = self
+            .counter(Counter::Saved)
+            .wrapping_sub(saved)
+            .cast_signed() as f64
+            / out.requests;
         Ok((entries, entries.map(|n| n + saved)))
     }
 }
