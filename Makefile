@@ -63,7 +63,7 @@ unload-lkm:     ## unload it, once nobody uses it
 	sh kmod/unload.sh
 
 # Virtual machines with Debian's kernels, under QEMU (docs/testing-vm.md).
-.PHONY: setup-vm build-vm vm-count
+.PHONY: setup-vm build-vm vm-count vm-test vm-test-short
 setup-vm:
 	sh scripts/setup.sh vm
 build-vm: setup-vm build
@@ -81,6 +81,10 @@ fuzz:           ## each target for FUZZ_SECONDS (cargo install cargo-fuzz first)
 	set -e; for target in $(FUZZ_TARGETS); do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
 	done
+vm-test: build-vm    ## the kernel module on 6.12 and 6.1, with and without page-table isolation
+	target/debug/esca-vm test --kernel 6.12 --kernel 6.1 --pti on --pti off $(VM)
+vm-test-short: build-vm
+	target/debug/esca-vm test --short $(VM)
 
 # Other people's suites: Redis's, lighttpd's and memcached's own tests, from
 # Debian's source packages, without and with ESCA. SUITES="--only redis" for

@@ -121,7 +121,8 @@ impl Machine<'_> {
                 let _ = tell.send(String::from_utf8_lossy(&line).trim().to_owned());
             }
         });
-        let end = Instant::now() + self.limit;
+        let mut begun = Instant::now();
+        let end = begun + self.limit;
         let mut seen = Outcome::default();
         let (mut running, mut counts) = (None, None);
         loop {
@@ -130,9 +131,12 @@ impl Machine<'_> {
                 Ok(line) if line.is_empty() => {}
                 Ok(line) => match serde_json::from_str(&line) {
                     Ok(line) => {
-                        show(&line);
+                        show(&line, begun.elapsed());
                         match line {
-                            Line::Start(name) => running = Some(name),
+                            Line::Start(name) => {
+                                running = Some(name);
+                                begun = Instant::now();
+                            }
                             Line::Passed(name) => seen.passed.push(name),
                             Line::Failed(name, why) => seen.failed.push((name, why)),
                             Line::Figure(figure) => seen.figures.push(figure),
@@ -170,10 +174,10 @@ impl Machine<'_> {
 }
 
 /// Shows a line to whoever waits.
-fn show(line: &Line) {
+fn show(line: &Line, time: Duration) {
     match line {
         Line::Start(_) | Line::Figure(_) => {}
-        Line::Passed(name) => println!("  ok      {name}"),
+        Line::Passed(name) => println!("  ok      {name} ({:.1} s)", time.as_secs_f64()),
         Line::Failed(name, why) => println!("  FAILED  {name}: {why}"),
         Line::Note(text) => println!("          {text}"),
         Line::End(passed, failed) => println!("  {passed} passed, {failed} failed"),

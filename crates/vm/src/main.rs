@@ -7,6 +7,7 @@ mod count;
 mod image;
 mod kernel;
 mod machine;
+mod module;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand};
@@ -33,6 +34,20 @@ enum Task {
     Fetch(Kernels),
     /// Instructions per request of nginx, lighttpd and Redis, plain and with ESCA
     Count(Kernels),
+    /// Build the kernel module and test it
+    Test(TestArgs),
+}
+
+#[derive(clap::Args)]
+struct TestArgs {
+    #[command(flatten)]
+    kernels: Kernels,
+    /// The short form: fewer repetitions
+    #[arg(long)]
+    short: bool,
+    /// Page-table isolation: on, off or both
+    #[arg(long, default_value = "off")]
+    pti: Vec<String>,
 }
 
 #[derive(clap::Args)]
@@ -62,6 +77,24 @@ fn start(cli: &Cli) -> Result<()> {
             }
             Ok(())
         }
+        Task::Test(t) => {
+            for name in &t.kernels.kernel {
+                let kernel = kernel::get(name, dir)?;
+                let module = module::build(&kernel, dir)?;
+                for pti in &t.pti {
+                    let task = if t.short { "test,short" } else { "test" };
+                    boot(
+                        &kernel,
+                        dir,
+                        Some(&module),
+                        &format!("pti={pti}"),
+                        task,
+                        false,
+                    )?;
+                }
+            }
+            Ok(())
+        }
         Task::Count(k) => {
             for name in &k.kernel {
                 let kernel = kernel::get(name, dir)?;
@@ -84,7 +117,7 @@ fn boot(
 ) -> Result<Outcome> {
     let image = tempfile::NamedTempFile::new_in(dir)?;
     contents::image(module, image.path())?;
-    let name = format!("{} {words} {task}", kernel.name).replace([' ', '='], "-");
+    let name = format!("{} {words} {task}", kernel.name).replace([' ', '=', ','], "-");
     println!("{} {words}: {task}", kernel.release);
     let machine = Machine {
         kernel: &kernel.image,

@@ -2,11 +2,21 @@
 //! the kernel's command line asks for, reports, and switches off.
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+mod child;
 mod client;
 mod count;
 mod counter;
+mod device;
+mod fuzz;
+mod life;
+mod module;
+mod plain;
+mod random;
 mod report;
+mod rules;
+mod same;
 mod system;
+mod world;
 
 use report::Report;
 
@@ -22,8 +32,27 @@ fn main() {
     report.note(format!("task: {task}"));
     match words.first().copied() {
         Some("count") => count::run(&mut report),
+        Some("test") => tests(&mut report, words.get(1) == Some(&"short")),
         other => report.run("task", || panic!("unknown task {other:?}")),
     }
     report.end();
     system::off();
+}
+
+/// The tests of the module.
+fn tests(report: &mut Report, short: bool) {
+    let (times, tables, entries) = if short {
+        (10, 20, 30_000)
+    } else {
+        (100, 300, 1_000_000)
+    };
+    life::run(report, times);
+    // Children of a test fork; what forks has one thread.
+    report.run("module", || module::load("allow_unhooked=1"));
+    rules::run_all(report);
+    same::run(report, tables);
+    fuzz::run(report, entries, 1);
+    report.run("module: unloaded when all is done", || {
+        module::unload().expect("unloaded")
+    });
 }

@@ -27,7 +27,8 @@ impl Report {
         tcsetattr(&port, OptionalActions::Now, &mode).expect("raw mode");
         std::panic::set_hook(Box::new(|info| {
             let text = info.to_string();
-            eprintln!("{text}");
+            // Into the kernel's log; a child may have closed its own output.
+            let _ = std::fs::write("/dev/console", format!("{text}\n"));
             let mut said = SAID.lock().unwrap_or_else(|e| e.into_inner());
             if said.is_empty() {
                 *said = text;

@@ -1,0 +1,35 @@
+//! Loading and unloading the module.
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+
+fn answer(done: libc::c_long) -> io::Result<()> {
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
+/// Loads it with parameters.
+pub fn load(parameters: &str) {
+    let file = File::open(esca_vm::MODULE).expect("the module");
+    let text = CString::new(parameters).expect("parameters");
+    // SAFETY: a file and a text that ends.
+    let done = unsafe { libc::syscall(libc::SYS_finit_module, file.as_raw_fd(), text.as_ptr(), 0) };
+    answer(done).expect("the module is loaded");
+}
+
+/// Unloads it, unless somebody uses it.
+pub fn unload() -> io::Result<()> {
+    // SAFETY: a text that ends.
+    answer(unsafe { libc::syscall(libc::SYS_delete_module, c"esca".as_ptr(), libc::O_NONBLOCK) })
+}
+
+/// Sets a parameter while it is loaded.
+pub fn set(parameter: &str, value: &str) {
+    let path = format!("/sys/module/esca/parameters/{parameter}");
+    std::fs::write(path, value).expect("a parameter");
+}

@@ -1,0 +1,524 @@
+//! The device's rules: what it refuses, whom it refuses, and when it stops.
+
+use crate::child::{asleep_in, fork};
+use crate::device::{Device, open, run, set_up};
+use crate::module;
+use crate::report::Report;
+use crate::same::op;
+use crate::world::{tcp, unix};
+use esca_abi::device::{MAX_CANCELLED, MAX_ENTRIES, Setup, VERSION};
+use esca_abi::op::{F_KNOWN, F_LINK, F_MORE, NOT_DONE, OPCODES, Op, OpCode};
+use rustix::process::{Signal, kill_process};
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr::{from_mut, null_mut};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+fn errno<T>(result: io::Result<T>) -> i32 {
+    result.err().and_then(|e| e.raw_os_error()).unwrap_or(0)
+}
+
+fn results(device: &Device, ops: &[Op]) -> Vec<i64> {
+    device.run_all(ops).0
+}
+
+/// Bytes to send, and room.
+static BYTES: [u8; 64] = [b'x'; 64];
+
+fn send(fd: i32) -> Op {
+    op(OpCode::Send, fd, BYTES.as_ptr() as u64, 8)
+}
+
+/// Runs all.
+pub fn run_all(report: &mut Report) {
+    report.run("rules: setup", setup);
+    report.run("rules: mapping", mapping);
+    report.run("rules: unknown bits and opcodes are refused", unknown);
+    report.run("rules: links cancel their stream only", links);
+    report.run("rules: another process is refused", another_process);
+    report.run("rules: a task under seccomp is refused", seccomp);
+    report.run("rules: a table that runs is busy", busy);
+    report.run("rules: a signal stops between operations", signal_between);
+    report.run(
+        "rules: a signal ends a blocking operation with EINTR",
+        signal_inside,
+    );
+    report.run(
+        "rules: the device can be closed by its own table",
+        own_close,
+    );
+    report.run("rules: killed in the middle", killed);
+    report.run("rules: what is not hooked needs leave", unhooked);
+}
+
+fn setup() {
+    let fd = open().expect("the device");
+    let raw = fd.as_raw_fd();
+    assert_eq!(errno(run(raw, 0)), libc::EBADFD, "RUN before SETUP");
+    let mut other = Setup {
+        version: VERSION + 1,
+        ..Setup::new(8)
+    };
+    assert_eq!(errno(set_up(raw, &mut other)), libc::EPROTONOSUPPORT);
+    assert_eq!(other.version, VERSION, "the kernel tells its version");
+    for bad in [
+        Setup {
+            flags: 1,
+            ..Setup::new(8)
+        },
+        Setup {
+            flags: 1 << 31,
+            ..Setup::new(8)
+        },
+        Setup::new(MAX_ENTRIES + 1),
+        Setup::new(u32::MAX),
+    ] {
+        assert_eq!(
+            errno(set_up(raw, &mut bad.clone())),
+            libc::EINVAL,
+            "{bad:?}"
+        );
+    }
+    // SAFETY: the kernel refuses these addresses.
+    let done = unsafe { libc::ioctl(raw, u64::from(esca_abi::device::SETUP), 0x10) };
+    assert_eq!(
+        (done, errno(Err::<(), _>(io::Error::last_os_error()))),
+        (-1, libc::EFAULT)
+    );
+    // SAFETY: an unknown request.
+    let done = unsafe { libc::ioctl(raw, 0xEA77_u64, 0) };
+    assert_eq!(
+        (done, errno(Err::<(), _>(io::Error::last_os_error()))),
+        (-1, libc::ENOTTY)
+    );
+
+    // A later version's struct, longer: good where the rest is zero.
+    let mut longer = [0_u8; 64];
+    let request = 3_u64 << 30 | 64 << 16 | 0xEA << 8;
+    let ask = Setup::new(64);
+    // SAFETY: a Setup is 32 bytes of plain data.
+    unsafe { longer.as_mut_ptr().cast::<Setup>().write_unaligned(ask) };
+    longer[63] = 1;
+    // SAFETY: 64 bytes are there, as the request says.
+    let mut ask = || unsafe { libc::ioctl(raw, request, longer.as_mut_ptr()) };
+    assert_eq!(ask(), -1);
+    assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::E2BIG));
+    longer[63] = 0;
+    // SAFETY: as above.
+    let done = unsafe { libc::ioctl(raw, request, longer.as_mut_ptr()) };
+    assert_eq!(done, 0, "{}", io::Error::last_os_error());
+    assert_eq!(
+        errno(set_up(raw, &mut Setup::new(64))),
+        libc::EBUSY,
+        "SETUP twice"
+    );
+    assert_eq!(
+        run(raw, 64).ok(),
+        Some(64),
+        "zeroes are operations that do nothing"
+    );
+    for n in [65, 1 << 31, 1 << 32, (1 << 32) + 1, u64::MAX] {
+        assert_eq!(errno(run(raw, n)), libc::EINVAL, "RUN of {n}");
+    }
+    let largest = Device::new(MAX_ENTRIES).expect("the largest table");
+    assert_eq!(largest.setup.entry_size, 64);
+    assert_eq!(largest.setup.op_flags, F_KNOWN);
+    assert_eq!(largest.run(MAX_ENTRIES).ok(), Some(MAX_ENTRIES));
+}
+
+fn mapping() {
+    let map = |fd: i32, len: usize, prot: i32, flags: i32, off: i64| {
+        // SAFETY: a new mapping, over nothing else.
+        let at = unsafe { libc::mmap(null_mut(), len, prot, flags, fd, off) };
+        if at == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: made above.
+        unsafe { libc::munmap(at, len) };
+        Ok(())
+    };
+    let rw = libc::PROT_READ | libc::PROT_WRITE;
+    let fd = open().expect("the device");
+    let early = map(fd.as_raw_fd(), 4096, rw, libc::MAP_SHARED, 0);
+    assert_eq!(errno(early), libc::EBADFD, "before SETUP");
+    let device = Device::new(64).expect("a table");
+    let raw = device.fd.as_raw_fd();
+    assert_eq!(
+        errno(map(raw, 4096, rw, libc::MAP_PRIVATE, 0)),
+        libc::EINVAL
+    );
+    let exec = rw | libc::PROT_EXEC;
+    assert_eq!(
+        errno(map(raw, 4096, exec, libc::MAP_SHARED, 0)),
+        libc::EINVAL
+    );
+    for (len, off) in [
+        (8192, 0),
+        (4096, 4096),
+        (1 << 30, 0),
+        (4096, i64::MAX & !4095),
+    ] {
+        assert!(
+            map(raw, len, rw, libc::MAP_SHARED, off).is_err(),
+            "{len} at {off}"
+        );
+    }
+    // SAFETY: the table's page, which is there.
+    let done = unsafe { libc::mprotect(device.at(0).cast(), 4096, exec) };
+    assert_eq!(done, -1, "a table must not become executable");
+    // The table outlives its descriptor.
+    let at = device.at(3);
+    let copy = Device::new(64).expect("another");
+    drop(copy);
+    // SAFETY: an entry of a mapped table.
+    unsafe { (*at).result = 5 };
+    assert_eq!(device.result(3), 5);
+}
+
+fn unknown() {
+    let device = Device::new(64).expect("a device");
+    let (a, b) = unix();
+    let fd = a.as_raw_fd();
+    let mut ops = Vec::new();
+    for bit in 2..32 {
+        ops.push(Op {
+            flags: 1 << bit,
+            ..send(fd)
+        });
+    }
+    ops.push(Op {
+        reserved: 1,
+        ..send(fd)
+    });
+    ops.push(Op {
+        reserved: 1 << 63,
+        ..Op::nop()
+    });
+    for code in [OpCode::Nop, OpCode::Write, OpCode::Recv, OpCode::Close] {
+        ops.push(Op {
+            flags: F_MORE,
+            ..op(code, fd, 0, 0)
+        });
+    }
+    let einval = vec![-i64::from(libc::EINVAL); ops.len()];
+    assert_eq!(results(&device, &ops), einval);
+    let codes = [OPCODES, OPCODES + 1, 255, 256, 1 << 16, 1 << 31, u32::MAX];
+    let ops: Vec<Op> = codes
+        .iter()
+        .map(|&opcode| Op { opcode, ..send(fd) })
+        .collect();
+    let refused = vec![-i64::from(libc::EOPNOTSUPP); ops.len()];
+    assert_eq!(results(&device, &ops), refused);
+    drop(a);
+    assert_eq!(
+        rustix::io::read(&b, &mut [0; 8]),
+        Ok(0),
+        "nothing was sent, nothing closed"
+    );
+}
+
+fn links() {
+    let device = Device::new(256).expect("a device");
+    let (a, mut peer) = tcp();
+    let (other, _keep) = unix();
+    let (fd, other_fd) = (a.as_raw_fd(), other.as_raw_fd());
+    let bad = Op {
+        flags: F_LINK,
+        ptr: 0x10,
+        ..send(fd)
+    };
+    let ops = [
+        send(fd),
+        bad,
+        send(fd),
+        send(other_fd),
+        Op {
+            flags: F_LINK,
+            ..send(fd)
+        },
+        Op::nop(),
+    ];
+    let cancelled = -i64::from(libc::ECANCELED);
+    let want = [8, -i64::from(libc::EFAULT), cancelled, 8, cancelled, 0];
+    assert_eq!(results(&device, &ops), want);
+    // A new run begins anew.
+    assert_eq!(results(&device, &[send(fd)]), [8]);
+    drop(a);
+    let mut got = Vec::new();
+    io::Read::read_to_end(
+        &mut std::fs::File::from(std::mem::replace(&mut peer, unix().0)),
+        &mut got,
+    )
+    .expect("the peer's bytes");
+    assert_eq!(got, &BYTES[..16]);
+    // More streams than a run can remember end the run, with all said.
+    let n = MAX_CANCELLED as i32 + 10;
+    let many: Vec<Op> = (0..n)
+        .map(|i| Op {
+            flags: F_LINK,
+            ..send(5000 + i)
+        })
+        .collect();
+    let (results, runs) = device.run_all(&many);
+    assert_eq!(results, vec![-i64::from(libc::EBADF); many.len()]);
+    assert_eq!(runs, 2);
+}
+
+fn another_process() {
+    let device = Device::new(64).expect("a device");
+    device.set(0, Op::nop());
+    fork(|| {
+        assert_eq!(errno(device.run(1)), libc::EPERM);
+        let raw = device.fd.as_raw_fd();
+        assert_eq!(errno(set_up(raw, &mut Setup::new(0))), libc::EPERM);
+        let (prot, flags) = (libc::PROT_READ, libc::MAP_SHARED);
+        // SAFETY: a mapping that must fail.
+        let at = unsafe { libc::mmap(null_mut(), 4096, prot, flags, raw, 0) };
+        assert_eq!(at, libc::MAP_FAILED);
+        assert_eq!(io::Error::last_os_error().raw_os_error(), Some(libc::EPERM));
+        let mut resident = 0_u8;
+        // SAFETY: asks whether the page is mapped; a byte is written.
+        let done = unsafe { libc::mincore(device.at(0).cast(), 4096, from_mut(&mut resident)) };
+        assert_eq!(done, -1, "the child has the parent's table");
+        // Its own works.
+        let own = Device::new(64).expect("its own device");
+        assert_eq!(results(&own, &[Op::nop()]), [0]);
+        std::mem::forget(own);
+    })
+    .succeeds();
+    assert_eq!(results(&device, &[Op::nop()]), [0]);
+}
+
+/// A filter that allows everything.
+fn under_seccomp() {
+    let mut allow = libc::sock_filter {
+        code: 6,
+        jt: 0,
+        jf: 0,
+        k: 0x7fff_0000,
+    };
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: &raw mut allow,
+    };
+    // SAFETY: a program of one instruction, read by the kernel.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, 2, &raw const program), 0);
+    }
+}
+
+fn seccomp() {
+    fork(|| {
+        let before = Device::new(64).expect("a device");
+        assert_eq!(results(&before, &[Op::nop()]), [0]);
+        under_seccomp();
+        assert_eq!(errno(before.run(1)), libc::EACCES);
+        assert_eq!(errno(Device::new(64)), libc::EACCES);
+        std::mem::forget(before);
+    })
+    .succeeds();
+    module::set("allow_seccomp", "1");
+    fork(|| {
+        under_seccomp();
+        let device = Device::new(64).expect("a device");
+        assert_eq!(results(&device, &[Op::nop()]), [0]);
+        std::mem::forget(device);
+    })
+    .succeeds();
+    module::set("allow_seccomp", "0");
+}
+
+fn busy() {
+    let device = Device::new(64).expect("a device");
+    let (ours, theirs) = unix();
+    let room = [0_u8; 8];
+    // SAFETY: a plain question.
+    let before = unsafe { libc::gettid() };
+    struct Shared<'a>(&'a Device);
+    // SAFETY: the test uses it from two threads to see that the module
+    // refuses the second.
+    unsafe impl Sync for Shared<'_> {}
+    let shared = Shared(&device);
+    let (shared, ours) = (&shared, &ours);
+    std::thread::scope(|s| {
+        let (tell, told) = std::sync::mpsc::channel();
+        let room = room.as_ptr() as u64;
+        let first = s.spawn(move || {
+            // SAFETY: a plain question.
+            tell.send(unsafe { libc::gettid() }).expect("told");
+            results(shared.0, &[op(OpCode::Recv, ours.as_raw_fd(), room, 8)])
+        });
+        let tid = told.recv().expect("a thread");
+        assert_ne!(tid, before);
+        asleep_in(tid.cast_unsigned(), libc::SYS_ioctl);
+        assert_eq!(errno(shared.0.run(1)), libc::EBUSY);
+        rustix::io::write(&theirs, b"12345678").expect("a write");
+        assert_eq!(first.join().expect("the first"), [8]);
+    });
+    assert_eq!(results(&device, &[Op::nop()]), [0]);
+}
+
+static SIGNALS: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn on_signal(_: i32) {
+    SIGNALS.fetch_add(1, Relaxed);
+}
+
+fn handle(signal: i32) {
+    SIGNALS.store(0, Relaxed);
+    // SAFETY: zeroes are a sigaction; the handler adds to an atomic. Without
+    // SA_RESTART.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = on_signal as *const () as usize;
+        assert_eq!(libc::sigaction(signal, &raw const action, null_mut()), 0);
+    }
+}
+
+fn ignore(signal: i32) {
+    // SAFETY: sets a signal to be ignored.
+    unsafe { libc::signal(signal, libc::SIG_IGN) };
+}
+
+fn signal_between() {
+    let device = Device::new(64).expect("a device");
+    handle(libc::SIGPIPE);
+    let (a, peer) = unix();
+    drop(peer);
+    let (b, peer) = unix();
+    let ops = [
+        send(b.as_raw_fd()),
+        send(a.as_raw_fd()),
+        send(b.as_raw_fd()),
+        Op::nop(),
+    ];
+    for (i, op) in ops.iter().enumerate() {
+        device.set(i, *op);
+    }
+    assert_eq!(device.run(4).ok(), Some(2), "stopped behind the signal");
+    assert_eq!(SIGNALS.load(Relaxed), 1, "its handler has run");
+    let all: Vec<i64> = (0..4).map(|i| device.result(i)).collect();
+    assert_eq!(all, [8, -i64::from(libc::EPIPE), NOT_DONE, NOT_DONE]);
+    let mut got = [0; 64];
+    assert_eq!(rustix::io::read(&peer, &mut got), Ok(8));
+    ignore(libc::SIGPIPE);
+}
+
+/// A signal from another thread, while an operation sleeps.
+fn signal_inside() {
+    handle(libc::SIGUSR1);
+    let device = Device::new(64).expect("a device");
+    let (ours, _theirs) = unix();
+    let (file, _write) = rustix::pipe::pipe().expect("a pipe");
+    let room = [0_u8; 8];
+    let at = room.as_ptr() as u64;
+    for one in [
+        op(OpCode::Recv, ours.as_raw_fd(), at, 8),
+        op(OpCode::Read, ours.as_raw_fd(), at, 8),
+        op(OpCode::Read, file.as_raw_fd(), at, 8),
+    ] {
+        // SAFETY: plain questions.
+        let (pid, tid) = unsafe { (libc::getpid(), libc::gettid()) };
+        device.set(0, one);
+        device.set(1, Op::nop());
+        let before = SIGNALS.load(Relaxed);
+        let sender = std::thread::spawn(move || {
+            asleep_in(tid.cast_unsigned(), libc::SYS_ioctl);
+            // SAFETY: a signal to the thread that is joined below.
+            unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGUSR1) };
+        });
+        assert_eq!(device.run(2).ok(), Some(1));
+        sender.join().expect("the sender");
+        assert_eq!(SIGNALS.load(Relaxed), before + 1);
+        assert_eq!(
+            (device.result(0), device.result(1)),
+            (-i64::from(libc::EINTR), NOT_DONE)
+        );
+    }
+    ignore(libc::SIGUSR1);
+}
+
+fn own_close() {
+    let device = Device::new(64).expect("a device");
+    let (a, b) = unix();
+    let own = op(OpCode::Close, device.fd.as_raw_fd(), 0, 0);
+    for (i, op) in [send(a.as_raw_fd()), own, send(a.as_raw_fd())]
+        .iter()
+        .enumerate()
+    {
+        device.set(i, *op);
+    }
+    let done = device.run(3).expect("a run") as usize;
+    // On 6.1 the end of a file is left for later and stops the run.
+    assert!(done == 2 || done == 3, "{done}");
+    let want = [8, 0, if done == 3 { 8 } else { NOT_DONE }];
+    assert_eq!(
+        [0, 1, 2].map(|i| device.result(i)),
+        want,
+        "the table is still there"
+    );
+    assert_eq!(errno(device.run(1)), libc::EBADF);
+    let mut got = [0; 64];
+    assert_eq!(rustix::io::read(&b, &mut got), Ok(8 * (done - 1)));
+    device.abandon();
+}
+
+fn killed() {
+    for i in 0..20 {
+        let (ours, theirs) = unix();
+        let (tell, told) = rustix::pipe::pipe().map(|(r, w)| (w, r)).expect("a pipe");
+        let child = fork(|| {
+            let device = Device::new(64 << (i % 4)).expect("a device");
+            let room = [0_u8; 8];
+            let blocking = op(OpCode::Recv, ours.as_raw_fd(), room.as_ptr() as u64, 8);
+            device.set(0, send(ours.as_raw_fd()));
+            device.set(1, blocking);
+            device.set(2, send(ours.as_raw_fd()));
+            rustix::io::write(&tell, b"x").expect("told");
+            let _ = device.run(3);
+            panic!("not killed");
+        });
+        rustix::io::read(&told, &mut [0; 1]).expect("told");
+        asleep_in(
+            child.pid().as_raw_nonzero().get().cast_unsigned(),
+            libc::SYS_ioctl,
+        );
+        kill_process(child.pid(), Signal::KILL).expect("kill");
+        let status = child.end();
+        assert_eq!(status.terminating_signal(), Some(libc::SIGKILL));
+        drop(ours);
+        let mut got = [0; 64];
+        assert_eq!(
+            rustix::io::read(&theirs, &mut got),
+            Ok(8),
+            "what came before the end"
+        );
+        assert_eq!(
+            rustix::io::read(&theirs, &mut got),
+            Ok(0),
+            "and nothing after it"
+        );
+    }
+}
+
+fn unhooked() {
+    module::set("allow_unhooked", "0");
+    let device = Device::new(64).expect("a device");
+    let (a, b) = unix();
+    let how = Op {
+        arg: libc::SHUT_WR as u32,
+        ..op(OpCode::Shutdown, a.as_raw_fd(), 0, 0)
+    };
+    assert_eq!(results(&device, &[how]), [-i64::from(libc::EOPNOTSUPP)]);
+    assert_eq!(
+        device.setup.opcodes & 1 << OpCode::Shutdown as u32,
+        0,
+        "SETUP says so"
+    );
+    module::set("allow_unhooked", "1");
+    let device = Device::new(64).expect("a device");
+    assert_eq!(device.setup.opcodes, (1 << OPCODES) - 1);
+    assert_eq!(results(&device, &[how]), [0]);
+    assert_eq!(rustix::io::read(&b, &mut [0; 8]), Ok(0));
+}
