@@ -17,7 +17,7 @@ struct Entry {
     /// 0 and 1: streams; 2: a pipe's end; 3: no descriptor; 4: not open.
     to: u8,
     pieces: Vec<Vec<u8>>,
-    rest: [u64; 3],
+    rest: (u32, u32, u64, u64),
     fd2: i32,
 }
 
@@ -61,7 +61,10 @@ fuzz_target!(|entries: Vec<Entry>| {
                 fd2: e.fd2,
                 ptr,
                 len,
-                reserved: e.rest,
+                arg: e.rest.0,
+                arg2: e.rest.1,
+                off: e.rest.2,
+                reserved: e.rest.3,
                 result: 77,
             }
         })
