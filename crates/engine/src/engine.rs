@@ -308,17 +308,28 @@ impl Engine {
             self.flush_locked(seg, &mut c, stats, cause, more);
             return;
         }
-        stats.add(cause, 1);
-        self.flush_table(&mut c, stats, more, |f| f == fd);
-        c.retain(|f| f != fd);
-        seg.pending.store(c.n as u32, Release);
+        self.flush_some(seg, &mut c, stats, cause, more, |f| f == fd);
     }
 
     /// Hands over everything of `seg` but the custody of `fd`.
     pub(crate) fn flush_others(&self, seg: &Segment, c: &mut Custody, fd: i32) {
-        seg.stats.add(Counter::FlushStream, 1);
-        self.flush_table(c, seg.stats, None, |f| f != fd);
-        c.retain(|f| f == fd);
+        self.flush_some(seg, c, seg.stats, Counter::FlushStream, None, |f| f != fd);
+    }
+
+    /// Hands over the custody of the streams that `pick` names; the others'
+    /// stays.
+    fn flush_some(
+        &self,
+        seg: &Segment,
+        c: &mut Custody,
+        stats: &stats::Slot,
+        cause: Cause,
+        more: Option<i32>,
+        pick: impl Fn(i32) -> bool,
+    ) {
+        stats.add(cause, 1);
+        self.flush_table(c, stats, more, &pick);
+        c.retain(|f| !pick(f));
         seg.pending.store(c.n as u32, Release);
     }
 
