@@ -56,6 +56,8 @@ pub struct Engine {
     pub(crate) watch_hangups: AtomicBool,
     /// Highest descriptor whose slot was used.
     pub(crate) top: AtomicI32,
+    /// Called first in the sweeper's thread.
+    pub(crate) own_thread: fn(),
 }
 
 impl Engine {
@@ -85,6 +87,7 @@ impl Engine {
             forked: AtomicBool::new(false),
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
+            own_thread: || (),
         })
     }
 
@@ -94,6 +97,15 @@ impl Engine {
     pub fn with_backends(mut self, backend: Box<dyn Backend>, drain: Box<dyn Backend>) -> Self {
         self.backend = backend;
         self.residues.backend = drain;
+        self
+    }
+
+    /// The same engine, whose own thread begins with `first`. Where libc's
+    /// functions are interposed, that keeps the thread's calls out of the
+    /// engine: they are made with its locks held.
+    #[must_use]
+    pub fn with_own_thread(mut self, first: fn()) -> Self {
+        self.own_thread = first;
         self
     }
 

@@ -200,6 +200,7 @@ fn spawn(engine: &Engine) -> bool {
         // SAFETY: the engine outlives its sweeper: it is never freed, or
         // waits for the thread (stop).
         let engine = unsafe { &*engine.cast_const().cast::<Engine>() };
+        (engine.own_thread)();
         run(engine);
         engine.sweeper.thread.store(0, SeqCst);
         let _ = futex::wake(&engine.sweeper.thread, futex::Flags::PRIVATE, 1);

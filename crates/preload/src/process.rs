@@ -83,6 +83,7 @@ pub(crate) fn activate() -> bool {
         stats::ensure();
         match Engine::new(settings, descriptors(), stats::table()) {
             Ok(e) => {
+                let e = e.with_own_thread(thread::own);
                 hooks();
                 stats::table().processes.fetch_add(1, Relaxed);
                 ENGINE.store(Box::into_raw(Box::new(e)), Release);

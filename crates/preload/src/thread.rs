@@ -112,6 +112,14 @@ pub(crate) fn uninterposed<R>(f: impl FnOnce() -> R) -> R {
     })
 }
 
+/// The calling thread is the library's own: inside for as long as it lives.
+/// A descriptor that it closes with the residues' lock held would otherwise
+/// come back as the program's close, and wait for a lock that a fork holds
+/// while it waits for the residues'.
+pub(crate) fn own() {
+    THREAD.with(|t| t.inside.set(true));
+}
+
 /// Whether a signal handler is running that interrupted the library.
 pub(crate) fn interrupted() -> bool {
     THREAD.with(|t| t.inside.get() && t.vforked.get() == 0)

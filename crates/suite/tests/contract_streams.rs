@@ -77,6 +77,27 @@ fn accepted_bytes_drain_while_the_program_waits_for_input() {
 }
 
 #[test]
+fn the_librarys_own_closes_are_not_the_programs() {
+    scenario("own-close").needs(Counter::Short).run(|run| {
+        let closes = |run: &Run| run.stats.map_or(0, |s| s.get(Counter::CallClose));
+        let mut stream = run.connect_with(TINY);
+        let before = closes(run);
+        run.go(&mut stream);
+        let accepted = run.when(Flag::Accepted) as usize;
+        assert_same(
+            "own-close",
+            &noise(0, accepted),
+            &take(&mut stream, accepted),
+        );
+        run.when(Flag::Actor);
+        // The sweeper closes with a lock held: a close of its own that took
+        // the program's way was a deadlock with a fork.
+        assert_eq!(closes(run), before, "the program has closed nothing");
+        run.tell();
+    });
+}
+
+#[test]
 fn a_reader_that_stops_for_good_stalls_nobody_else() {
     scenario("stuck").needs(Counter::Short).run(|run| {
         let mut first = run.connect_with(TINY);

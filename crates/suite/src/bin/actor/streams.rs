@@ -6,12 +6,14 @@ use crate::{Actor, LOST, Scene, numbered};
 use esca_suite::board::Flag;
 use std::os::fd::AsRawFd;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 pub const SCENES: &[(&str, Scene)] = &[
     ("pieces", pieces),
     ("short", short),
     ("short-et", short_et),
     ("residue", residue),
+    ("own-close", own_close),
     ("stuck", stuck),
     ("reset", reset),
     ("sigpipe", sigpipe),
@@ -131,6 +133,33 @@ fn residue(a: &Actor) {
     let mut word = [0; 64];
     a.saw("read", sys::read(fd, &mut word));
     a.until_closed(fd);
+}
+
+/// Fills the buffer and closes nothing, until nothing is left over and the
+/// library has closed what it had for that.
+fn own_close(a: &Actor) {
+    let fd = a.connection();
+    a.turn(fd);
+    a.fill(fd, 1000);
+    let end = Instant::now() + Duration::from_millis(LOST as u64);
+    while private_socket() && Instant::now() < end {
+        sys::epoll_wait(a.epoll, 1);
+    }
+    a.check("the private duplicate is closed", !private_socket());
+    a.board.set(Flag::Actor, 1);
+    a.check("the peer has looked", a.compute_until(1));
+    a.until_closed(fd);
+}
+
+/// Whether there is a socket above all numbers that a program this small is
+/// given.
+fn private_socket() -> bool {
+    let all = std::fs::read_dir("/proc/self/fd").expect("/proc");
+    all.flatten().any(|e| {
+        let number = e.file_name().to_string_lossy().parse().unwrap_or(0);
+        let what = std::fs::read_link(e.path()).unwrap_or_default();
+        number > 500 && what.to_string_lossy().starts_with("socket")
+    })
 }
 
 /// One reader stops for good; another is served.
