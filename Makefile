@@ -100,3 +100,16 @@ suites: build
 soak: build     ## random programs with and without ESCA, for SOAK_SECONDS
 	$(CARGO) build --release -p esca-model
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so target/release/esca-model soak
+
+# Debian packages: esca (library, tools, pages) and esca-dkms (the module's
+# sources), in target/debian. cargo-deb comes from crates.io where it is missing.
+.PHONY: deb setup-deb test-deb
+deb: build      ## both packages
+	@cargo deb --version >/dev/null 2>&1 || $(CARGO) install --locked cargo-deb
+	$(ESCA) generate target/generated
+	$(CARGO) deb -q -p esca-cli --no-build --strip
+	$(CARGO) deb -q -p esca-kmod --no-build
+setup-deb:
+	sh scripts/setup.sh deb
+test-deb: setup-deb deb  ## install, use and purge them in a clean root (as root, minutes)
+	$(CARGO) test -p esca-cli --test deb -- --ignored --nocapture

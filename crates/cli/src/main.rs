@@ -5,6 +5,7 @@ mod bench;
 mod client;
 mod doctor;
 mod enable;
+mod generate;
 mod host;
 mod interrupt;
 mod observe;
@@ -49,6 +50,9 @@ enum Command {
     Workload(workload::Args),
     /// Run one of the known servers in the foreground, without or with ESCA
     Serve(serve::Args),
+    /// Write man pages and completions (for the package)
+    #[command(hide = true)]
+    Generate(generate::Args),
     /// Asks for an io_uring (for the doctor)
     #[command(hide = true)]
     ProbeUring(doctor::ProbeArgs),
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Command::Enable(a) => enable::enable(&a),
         Command::Disable(a) => enable::disable(&a),
         Command::Micro(a) => bench::micro::main(&a),
+        Command::Generate(a) => generate::main(&a),
         Command::Workload(a) => workload::main(&a),
         Command::Serve(a) => serve::main(&a),
         Command::PingpongServer(a) => pingpong::server(&a),
