@@ -8,10 +8,14 @@
 #![warn(missing_docs)]
 
 pub mod backend;
+mod bytes;
 mod classify;
 mod custody;
 mod descriptors;
 mod engine;
+mod files;
+mod gather;
+mod keep;
 mod life;
 mod lock;
 mod options;
@@ -25,12 +29,13 @@ pub mod settings;
 pub mod slot;
 mod sweeper;
 mod sys;
+mod trouble;
 mod waits;
 mod watch;
 mod writes;
 
+pub use bytes::{Bytes, WriteCall};
 pub use engine::{Cause, Engine, Verdict};
 #[cfg(debug_assertions)]
 pub use lock::taken as locks_taken;
 pub use segment::{OpKind, Segment, SegmentResult};
-pub use writes::{Bytes, WriteCall};

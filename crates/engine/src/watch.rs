@@ -8,11 +8,11 @@
 //! It asks the same predictor and the same rules as the real policies; only
 //! custody is a mark here instead of bytes.
 
+use crate::bytes::WriteCall;
 use crate::engine::{Engine, Verdict};
 use crate::rules::{Rule, file_head, merge, small_file};
 use crate::segment::{OpKind, Segment};
 use crate::settings::Policy;
-use crate::writes::WriteCall;
 use esca_abi::stats::Counter;
 use std::cell::Cell;
 

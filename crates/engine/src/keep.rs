@@ -1,0 +1,175 @@
+//! How bytes enter custody: what must go before them, and whether they may
+//! stay.
+
+use crate::bytes::WriteCall;
+use crate::custody::Held;
+use crate::engine::Engine;
+use crate::rules::{Rule, merge};
+use crate::segment::{OpKind, Segment, SegmentResult};
+use crate::slot::{Slot, bits, owner_bits};
+use esca_abi::stats::Counter;
+use libc::MSG_MORE;
+use std::sync::atomic::Ordering::*;
+
+impl Engine {
+    /// Takes the bytes of `call` into custody; false if they cannot be kept.
+    ///
+    /// # Safety
+    /// As for [`Engine::write`].
+    #[inline]
+    pub(crate) unsafe fn defer(
+        &self,
+        seg: &Segment,
+        slot: &Slot,
+        call: &WriteCall,
+        len: usize,
+    ) -> bool {
+        self.keep(
+            seg,
+            slot,
+            call.fd,
+            call.kind,
+            call.flags & MSG_MORE != 0,
+            |room| {
+                // SAFETY: the caller's promise; keep gives at least len bytes.
+                unsafe { call.bytes.copy(room) };
+                Some(len)
+            },
+            len,
+        )
+        .is_some()
+    }
+
+    /// Takes up to `len` bytes into custody for `fd`, produced by `fill`.
+    #[inline]
+    #[allow(clippy::too_many_arguments)]
+    pub(crate) fn keep(
+        &self,
+        seg: &Segment,
+        slot: &Slot,
+        fd: i32,
+        kind: OpKind,
+        more: bool,
+        fill: impl FnOnce(&mut [u8]) -> Option<usize>,
+        len: usize,
+    ) -> Option<usize> {
+        if !self.may_promise() {
+            return None;
+        }
+        let me = owner_bits(seg.id);
+        let mut c = seg.custody.lock();
+        let now = self.sweeper.tick.load(Relaxed);
+        let mut mine = slot.state() & bits::OWNER == me;
+        // Policy coalesce keeps the order of sends between streams. Answers to
+        // a round of several events may stay and leave back to back, in the
+        // order in which they were made; a stream whose bytes stand before
+        // another's cannot take more.
+        let turned = seg.current.replace(fd) != fd;
+        if turned && c.n != 0 && (mine || seg.lone.get()) && !self.batching(seg) {
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushStream, None);
+            mine = false;
+        }
+        // Bytes of a stream that was waited for long, that are many, or that
+        // may not be merged go first.
+        let split = mine && kind != OpKind::Sendfile && !self.rule(Rule::Merge);
+        let late = c.n != 0 && now.wrapping_sub(seg.since.load(Relaxed)) > self.sweeper.age;
+        let crowded = !mine && c.streams as u32 >= seg.round.get() && !seg.explicit.get();
+        let large = c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
+        if !c.fits(len) || split || late || crowded || large {
+            self.flush_locked(seg, &mut c, seg.stats, Counter::FlushFull, None);
+            mine = false;
+        }
+        if !slot.own(me, bits::NO_PROMISE) {
+            return None;
+        }
+        let Some(n) = fill(&mut c.room()[..len]) else {
+            if !mine {
+                slot.clear(bits::OWNER);
+            }
+            return None;
+        };
+        if n == 0 {
+            if !mine {
+                slot.clear(bits::OWNER);
+            }
+            return Some(0);
+        }
+        let result = self.record(seg, &mut c, fd, kind, n as i64);
+        if c.n == 0 {
+            seg.since.store(now, Relaxed);
+        }
+        c.push(Held {
+            fd,
+            off: 0,
+            len: n as u32,
+            more,
+            result,
+        });
+        c.streams += usize::from(!mine);
+        seg.pending.store(c.n as u32, Release);
+        let stats = seg.stats;
+        stats.add(Counter::Deferred, 1);
+        stats.add(Counter::DeferredBytes, n as u64);
+        if kind != OpKind::Sendfile {
+            stats.add(Counter::Saved, 1);
+        }
+        if mine {
+            stats.add(Counter::Merged, 1);
+            if kind != OpKind::Sendfile {
+                stats.add(Counter::RuleMerge, 1);
+            }
+        }
+        // The last of a train: waiting longer gains nothing, unless other
+        // answers of the round can follow at once.
+        let waits = more
+            || !seg.lone.get()
+            || self.wants_all(seg)
+            || slot.state() & bits::CORK_VIRTUAL != 0
+            || seg.predictor.keep(kind);
+        if mine && !waits {
+            self.flush_locked(seg, &mut c, stats, Counter::FlushDone, None);
+            return Some(n);
+        }
+        // Open before the look at the sweeper: that order is what it relies on.
+        drop(c);
+        if !self.sweeper.ensure(self) {
+            // Nobody would bound the time: keep nothing from now on.
+            self.retired.store(true, Release);
+            self.flush(seg, stats, Counter::FlushLife);
+        }
+        Some(n)
+    }
+
+    /// Whether new custody is allowed at all.
+    #[inline]
+    fn may_promise(&self) -> bool {
+        !self.retired.load(Relaxed) && self.residues.has_room()
+    }
+
+    /// Notes an operation of an explicit segment; gives its place.
+    #[inline]
+    pub(crate) fn record(
+        &self,
+        seg: &Segment,
+        c: &mut crate::custody::Custody,
+        fd: i32,
+        kind: OpKind,
+        result: i64,
+    ) -> u32 {
+        if !seg.explicit.get() {
+            return u32::MAX;
+        }
+        c.results.push(SegmentResult { fd, kind, result });
+        c.results.len() as u32 - 1
+    }
+
+    #[cold]
+    pub(crate) fn record_plain(&self, seg: &Segment, fd: i32, kind: OpKind, result: isize) {
+        let r = if result < 0 {
+            -i64::from(std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
+        } else {
+            result as i64
+        };
+        self.record(seg, &mut seg.custody.lock(), fd, kind, r);
+    }
+}

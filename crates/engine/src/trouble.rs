@@ -1,0 +1,72 @@
+//! Calls on a stream that is not as the program thinks: bytes of it are left
+//! over, it has an error to report, or it is shut behind those bytes.
+
+use crate::engine::{Engine, Verdict};
+use crate::residue::Standing;
+use crate::segment::Segment;
+use crate::slot::{Slot, bits};
+use esca_abi::stats::Counter;
+use libc::{EAGAIN, EPIPE, MSG_DONTWAIT, MSG_NOSIGNAL};
+use std::sync::atomic::Ordering::*;
+
+impl Engine {
+    /// A write or sendfile on a stream with a residue, an error to report, or
+    /// a shutdown behind it.
+    #[cold]
+    pub(crate) fn troubled(
+        &self,
+        seg: &Segment,
+        slot: &Slot,
+        fd: i32,
+        state: u64,
+        flags: i32,
+    ) -> Verdict {
+        if state & bits::SHUT != 0 {
+            if flags & MSG_NOSIGNAL == 0 {
+                // As the kernel: to the thread that writes.
+                // SAFETY: raise takes a number.
+                unsafe { libc::raise(libc::SIGPIPE) };
+            }
+            return Verdict::Err(EPIPE);
+        }
+        if state & bits::RESIDUE != 0 {
+            let id = slot.residue.load(Relaxed);
+            // Asked of the kernel: a duplicate may have been made blocking.
+            let blocking = flags & MSG_DONTWAIT == 0 && blocks(fd);
+            // For this number, which may be a duplicate of the residue's.
+            let over = |_, end: &Standing| self.residue_over(fd, id, end);
+            let standing = if blocking {
+                self.residues.drain_blocking(id, over)
+            } else {
+                self.residues.drain(id, over)
+            };
+            if standing == Standing::Left {
+                return Verdict::Err(EAGAIN);
+            }
+        }
+        match self.take_error(slot) {
+            // The kernel says EPIPE again, with its signal.
+            0 | EPIPE => {}
+            e => return Verdict::Err(e),
+        }
+        self.settle(slot, fd, seg.stats, Counter::FlushCall);
+        seg.stats.add(Counter::Direct, 1);
+        seg.stats.add(Counter::Made, 1);
+        Verdict::Pass
+    }
+
+    /// Takes a stream's error, if it has one to report.
+    pub(crate) fn take_error(&self, slot: &Slot) -> i32 {
+        if slot.state() & bits::ERROR == 0 {
+            return 0;
+        }
+        slot.clear(bits::ERROR);
+        slot.error.swap(0, Relaxed)
+    }
+}
+
+/// Whether calls on `fd` wait.
+fn blocks(fd: i32) -> bool {
+    rustix::fs::fcntl_getfl(crate::residue::borrow(fd))
+        .is_ok_and(|flags| !flags.contains(rustix::fs::OFlags::NONBLOCK))
+}
