@@ -96,6 +96,7 @@ impl Engine {
             slot.reset(b);
             self.used(fd);
         }
+        self.residues.headroom.given(fd);
     }
 
     /// `fd` gets a meaning that the engine cannot follow (fdopen, passing to
@@ -105,6 +106,11 @@ impl Engine {
         if let Some(slot) = self.slots.get(fd) {
             self.settle(slot, fd, seg.stats, Counter::FlushCall);
             self.escape(slot, fd);
+            if slot.state() & bits::RESIDUE != 0 {
+                // Others may write to it without a look here: behind these
+                // bytes.
+                self.wait_for_residues(|own| own == fd);
+            }
         }
     }
 
@@ -275,6 +281,7 @@ impl Engine {
         to.residue.store(from.residue.load(Relaxed), Relaxed);
         to.reset(from.state() & SAME);
         self.used(new);
+        self.residues.headroom.given(new);
     }
 
     /// Whether the library does anything but pass calls through.

@@ -1,13 +1,11 @@
 //! The life of the process and of explicit segments: fork, exec, exit.
 
 use crate::engine::Engine;
+use crate::residue::borrow;
 use crate::segment::{OpKind, Segment, SegmentResult};
-use crate::slot::bits;
+use crate::slot::{Slot, bits};
 use esca_abi::stats::{self, Counter};
 use std::sync::atomic::Ordering::*;
-
-/// How long the process that outlives an exit waits without progress.
-const PATIENCE_MS: i64 = 60_000;
 
 impl Engine {
     /// Before fork: everything goes to the kernel, and all locks are held so
@@ -79,11 +77,42 @@ impl Engine {
     }
 
     /// Before exec: everything to the kernel. What a full socket does not
-    /// take is waited for, because the new program could write behind it.
+    /// take is waited for, because nobody would send it any more, and the new
+    /// program could write on what it inherits.
     pub fn before_exec(&self, stats: &stats::Slot) {
-        self.flush_everything(stats, Counter::FlushLife);
+        self.before_spawn(stats);
         if self.residues.count() > 0 {
-            self.residues.drain_to_end(PATIENCE_MS);
+            self.residues
+                .drain_to_end(|fd, id, end| self.residue_over(fd, id, end));
+        }
+    }
+
+    /// Waits for what was promised on the descriptors that `which` names: for
+    /// as long as there is progress.
+    pub(crate) fn wait_for_residues(&self, which: impl Fn(i32) -> bool) {
+        self.residues
+            .drain_for_others(|fd, id, end| self.residue_over(fd, id, end), which);
+    }
+
+    /// Before a child that runs another program: everything to the kernel.
+    /// What a full socket does not take is waited for where the child gets
+    /// the socket, because it could write behind it.
+    pub fn before_spawn(&self, stats: &stats::Slot) {
+        self.flush_everything(stats, Counter::FlushLife);
+        self.wait_for_residues(is_inherited);
+    }
+
+    /// In a vfork child, before it gives `fd` a number that the program it
+    /// will run inherits: waits for what was promised on it. The parent's
+    /// sweeper sends that; nothing is changed here.
+    pub fn wait_in_vfork_child(&self, fd: i32) {
+        let step = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 1_000_000,
+        };
+        let waits = |slot: &Slot| slot.state() & bits::RESIDUE != 0 && self.has_residues();
+        while self.slots.get(fd).is_some_and(waits) {
+            let _ = rustix::thread::nanosleep(&step);
         }
     }
 
@@ -107,7 +136,7 @@ impl Engine {
         });
         if pid != 0 {
             if pid < 0 {
-                self.residues.drain_to_end(PATIENCE_MS);
+                self.residues.drain_to_end(|_, _, _| ());
             }
             return;
         }
@@ -119,7 +148,7 @@ impl Engine {
             from = fd + 1;
         }
         close_between(from, i32::MAX);
-        self.residues.drain_to_end(PATIENCE_MS);
+        self.residues.drain_to_end(|_, _, _| ());
         // SAFETY: ends this process, nothing else.
         unsafe { libc::syscall(libc::SYS_exit_group, 0) };
     }
@@ -165,6 +194,11 @@ impl Engine {
             self.record(seg, &mut seg.custody.lock(), fd, OpKind::Shutdown, result);
         }
     }
+}
+
+/// Whether a program that is run gets `fd`.
+fn is_inherited(fd: i32) -> bool {
+    rustix::io::fcntl_getfd(borrow(fd)).is_ok_and(|f| !f.contains(rustix::io::FdFlags::CLOEXEC))
 }
 
 fn close_between(first: i32, last: i32) {

@@ -4,7 +4,7 @@
 use crate::backend::{Backend, Direct, F_MORE, Op};
 use crate::custody::Custody;
 use crate::engine::Engine;
-use crate::residue;
+use crate::residue::last_resort;
 use crate::slot::bits;
 use esca_abi::op::NOT_DONE;
 use esca_abi::stats::{self, Counter};
@@ -92,10 +92,10 @@ impl Engine {
             }
             // No memory or descriptor to keep them with: wait for the peer
             // rather than lose a byte.
-            residue::send_blocking(op.fd, pieces, taken);
+            last_resort::send_blocking(op.fd, pieces, taken);
         } else if error == libc::ENOTSOCK {
             // The number was given a file behind our back.
-            residue::write_blocking(op.fd, pieces);
+            last_resort::write_blocking(op.fd, pieces);
             off |= bits::KIND;
             on = bits::PASS;
         } else {

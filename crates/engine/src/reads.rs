@@ -43,6 +43,15 @@ impl Engine {
         Verdict::Pass
     }
 
+    /// The program asks how much there is to read on `fd`: what it is told
+    /// must be what the next read finds.
+    #[inline]
+    pub fn looks_at_input(&self, fd: i32) {
+        if let Some(slot) = self.slots.get(fd) {
+            slot.drained.store(0, Relaxed);
+        }
+    }
+
     /// After a plain read of up to `want` bytes (0 where a short count means
     /// nothing) gave `result` and `errno`. `Some` replaces the answer.
     #[inline]

@@ -336,7 +336,7 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
     if ready.is_empty() && asleep || starving {
         engine
             .residues
-            .drain_all(|fd, id, end| engine.residue_over(fd, id, end));
+            .retry(|fd, id, end| engine.residue_over(fd, id, end));
     }
     for ev in ready.iter() {
         let id = ev.data.u64();

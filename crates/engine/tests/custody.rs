@@ -304,6 +304,25 @@ fn a_drained_read_is_not_made_once() {
 }
 
 #[test]
+fn what_fionread_saw_can_be_read() {
+    let w = world(Policy::Coalesce);
+    let h = w.hands();
+    let (fd, mut peer) = w.pair(None);
+    let mut room = [0; 64];
+    short_read(&h, fd, &mut peer, &mut room);
+    peer.write_all(b"next").unwrap();
+    until(|| {
+        let mut n = 0;
+        w.engine.looks_at_input(fd);
+        // SAFETY: a local int.
+        assert_eq!(unsafe { libc::ioctl(fd, libc::FIONREAD, &raw mut n) }, 0);
+        n == 4
+    });
+    assert_eq!(h.read(fd, &mut room), Ok(4));
+    assert_eq!(w.count(Counter::RuleDrained), 0);
+}
+
+#[test]
 fn a_blocking_socket_never_says_eagain() {
     let w = world(Policy::Coalesce);
     let h = w.hands();

@@ -145,6 +145,12 @@ pub(crate) fn may_bypass(fd: i32) -> bool {
     }
 }
 
+/// The engine of the process whose memory this vfork child runs in.
+pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
+    let engine = process::engine()?;
+    THREAD.with(|t| (t.vforked.get() != 0 && in_vfork_child(t)).then_some(engine))
+}
+
 /// Before fork.
 pub(crate) extern "C" fn before_fork() {
     if let Some(inside) = enter() {
@@ -187,7 +193,7 @@ pub(crate) extern "C" fn after_fork_child() {
 /// its calls must not change what the library knows of the parent.
 pub(crate) fn before_vfork() {
     if let Some(inside) = enter() {
-        inside.flush_everything(inside.seg.stats(), esca_abi::stats::Counter::FlushLife);
+        inside.before_spawn(inside.seg.stats());
         drop(inside);
         // SAFETY: no arguments.
         THREAD.with(|t| t.vforked.set(unsafe { libc::getpid() }));

@@ -9,7 +9,7 @@
 //! send them in one segment at any time (as Nagle's algorithm does). The
 //! writer is told the full count because the bytes are copied, as the
 //! kernel's send buffer does; what the kernel then does not take is kept
-//! (residue.rs), and an error is reported by the next call.
+//! (residue/), and an error is reported by the next call.
 
 use super::{About, Rule};
 use esca_abi::stats::Counter;

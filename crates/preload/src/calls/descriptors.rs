@@ -1,7 +1,7 @@
 //! The calls that make, share and close descriptors.
 
 use crate::real::{errno, interpose, set_errno};
-use crate::thread::{enter, may_bypass};
+use crate::thread::{enter, may_bypass, parent_of_vfork};
 use esca_engine::{Engine, Segment, Verdict};
 use libc::{c_char, c_int, c_uint, c_void, epoll_event, mode_t, sockaddr, socklen_t};
 
@@ -34,6 +34,7 @@ fn open_by(flags: c_int, plain: impl FnOnce() -> c_int) -> c_int {
 /// Runs a call that duplicates `fd`.
 #[inline]
 fn dup_by(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
+    behind_parents_bytes(fd);
     with(|e, s| e.before_dup(s, fd));
     fresh(plain(), |e, new| e.duplicated(fd, new))
 }
@@ -44,6 +45,7 @@ fn dup_onto(fd: c_int, new: c_int, plain: impl FnOnce() -> c_int) -> c_int {
     // Only a valid source closes the target.
     // SAFETY: fcntl on a number.
     if fd != new && unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
+        behind_parents_bytes(fd);
         with(|e, s| {
             e.before_dup(s, fd);
             e.forget(s, new);
@@ -51,6 +53,17 @@ fn dup_onto(fd: c_int, new: c_int, plain: impl FnOnce() -> c_int) -> c_int {
         return fresh(plain(), |e, n| e.duplicated(fd, n));
     }
     plain()
+}
+
+/// A vfork child hands `fd` on to the program that it will run: what the
+/// parent promised on it goes first.
+#[inline]
+fn behind_parents_bytes(fd: c_int) {
+    if let Some(parent) = parent_of_vfork() {
+        let e = errno();
+        parent.wait_in_vfork_child(fd);
+        set_errno(e);
+    }
 }
 
 interpose! {

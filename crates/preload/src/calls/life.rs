@@ -5,7 +5,6 @@
 use crate::real::{Real, interpose};
 use crate::thread::{self, enter};
 use crate::{process, stats};
-use esca_abi::stats::Counter;
 use libc::{c_char, c_int, c_void, pid_t, posix_spawn_file_actions_t, posix_spawnattr_t};
 
 /// Before a program takes this one's place.
@@ -19,7 +18,7 @@ pub(crate) fn before_exec() {
 /// Before a child that shares nothing but descriptors.
 fn before_spawn() {
     if let Some(i) = enter() {
-        i.flush_everything(i.seg.stats(), Counter::FlushLife);
+        i.before_spawn(i.seg.stats());
     }
 }
 
@@ -76,6 +75,17 @@ interpose! {
         before_spawn();
         // SAFETY: the program's own arguments.
         unsafe { real(pid, file, acts, attr, argv, env) }
+    }
+
+    fn posix_spawn_file_actions_adddup2(
+        acts: *mut posix_spawn_file_actions_t, fd: c_int, new: c_int,
+    ) -> c_int, real {
+        // The child gets it, whatever its flags say.
+        if let Some(i) = enter() {
+            i.leave_alone(i.seg, fd);
+        }
+        // SAFETY: the program's own arguments.
+        unsafe { real(acts, fd, new) }
     }
 
     fn system(command: *const c_char) -> c_int, real {

@@ -61,8 +61,12 @@ interpose! { unchecked
             }
             return n;
         }
-        if request != libc::FIONREAD as c_ulong && let Some(i) = enter() {
-            i.before_call_on(i.seg, fd);
+        if let Some(i) = enter() {
+            if request == libc::FIONREAD as c_ulong {
+                i.looks_at_input(fd);
+            } else {
+                i.before_call_on(i.seg, fd);
+            }
         }
         // SAFETY: the program's own arguments.
         unsafe { real(fd, request, arg) }
