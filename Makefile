@@ -63,6 +63,7 @@ unload-lkm:     ## unload it, once nobody uses it
 	sh kmod/unload.sh
 
 # Virtual machines with Debian's kernels, under QEMU (docs/testing-vm.md).
+# VM="--kernel 6.1 --pti on" chooses among them.
 .PHONY: setup-vm build-vm vm-count vm-test vm-test-short
 setup-vm:
 	sh scripts/setup.sh vm
@@ -70,6 +71,10 @@ build-vm: setup-vm build
 	$(CARGO) build -p esca-vm
 vm-count: build-vm   ## instructions per request: plain, and with ESCA
 	target/debug/esca-vm count $(VM)
+vm-test: build-vm    ## the kernel module on 6.12 and 6.1, with and without page-table isolation
+	target/debug/esca-vm test $(VM)
+vm-test-short: build-vm ## the same in short, on 6.12
+	target/debug/esca-vm test --short $(VM)
 
 # Fuzzing: the parsers of settings and of statistics, and the operation table.
 # cargo-fuzz wants nightly's flags, which a stable compiler takes this way.
@@ -81,10 +86,6 @@ fuzz:           ## each target for FUZZ_SECONDS (cargo install cargo-fuzz first)
 	set -e; for target in $(FUZZ_TARGETS); do \
 		RUSTC_BOOTSTRAP=1 $(CARGO) fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1; \
 	done
-vm-test: build-vm    ## the kernel module on 6.12 and 6.1, with and without page-table isolation
-	target/debug/esca-vm test --kernel 6.12 --kernel 6.1 --pti on --pti off $(VM)
-vm-test-short: build-vm
-	target/debug/esca-vm test --short $(VM)
 
 # Other people's suites: Redis's, lighttpd's and memcached's own tests, from
 # Debian's source packages, without and with ESCA. SUITES="--only redis" for

@@ -5,8 +5,9 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-/// When a child counts as hanging. The longest computes for minutes.
-const LIMIT: Duration = Duration::from_secs(900);
+/// When a child counts as hanging. The longest computes for a minute where
+/// nothing else runs.
+const LIMIT: Duration = Duration::from_secs(600);
 
 /// A running child.
 pub struct Child(Pid);

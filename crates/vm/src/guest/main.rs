@@ -8,6 +8,7 @@ mod count;
 mod counter;
 mod device;
 mod fuzz;
+mod kmsg;
 mod life;
 mod module;
 mod plain;
@@ -30,28 +31,34 @@ fn main() {
     system::set_up();
     let mut report = Report::open();
     report.note(format!("task: {task}"));
+    report.run("page-table isolation is as asked for", system::isolation);
+    let log = kmsg::Log::from_now();
     match words.first().copied() {
         Some("count") => count::run(&mut report),
         Some("test") => tests(&mut report, words.get(1) == Some(&"short")),
         other => report.run("task", || panic!("unknown task {other:?}")),
     }
+    report.run("the kernel has nothing to complain about", || log.check());
     report.end();
     system::off();
 }
 
 /// The tests of the module.
 fn tests(report: &mut Report, short: bool) {
-    let (times, tables, entries) = if short {
-        (10, 20, 30_000)
+    // The fuzzer's entries in parts, each with a seed and a child of its own.
+    let (times, tables, parts, entries) = if short {
+        (10, 20, 1, 30_000)
     } else {
-        (100, 300, 1_000_000)
+        (100, 300, 20, 50_000)
     };
     life::run(report, times);
     // Children of a test fork; what forks has one thread.
     report.run("module", || module::load("allow_unhooked=1"));
     rules::run_all(report);
     same::run(report, tables);
-    fuzz::run(report, entries, 1);
+    for seed in 1..=parts {
+        fuzz::run(report, entries, seed);
+    }
     report.run("module: unloaded when all is done", || {
         module::unload().expect("unloaded")
     });

@@ -41,6 +41,19 @@ fn loopback_up() {
     assert_eq!(done, 0, "lo up: {}", std::io::Error::last_os_error());
 }
 
+/// Asserts that the kernel's page tables are what its command line asks for:
+/// a processor that is not affected says nothing of it elsewhere.
+pub fn isolation() {
+    let asked = fs::read_to_string("/proc/cmdline").expect("the command line");
+    let info = fs::read_to_string("/proc/cpuinfo").expect("the processor");
+    let flags = info.lines().find(|l| l.starts_with("flags"));
+    let isolated = flags.expect("flags").split_whitespace().any(|f| f == "pti");
+    for (word, want) in [("pti=on", true), ("pti=off", false)] {
+        let this = asked.split_whitespace().any(|w| w == word);
+        assert!(!this || isolated == want, "{word}, but it is {isolated}");
+    }
+}
+
 /// Switches the machine off.
 pub fn off() -> ! {
     let _ = std::io::Write::flush(&mut std::io::stdout());
