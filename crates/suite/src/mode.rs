@@ -2,6 +2,7 @@
 
 use crate::dir::Dir;
 use crate::shared::Shared;
+use esca_abi::json::BACKENDS;
 use esca_abi::stats::{ALL, Counter, NAMES, Table};
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,6 +14,9 @@ pub enum Mode {
     Plain,
     /// Under the preload library, with this policy.
     Esca(&'static str),
+    /// The same by `esca run`, with this policy and this backend. Its standard
+    /// streams are the test's.
+    Run(&'static str, &'static str),
 }
 
 /// Every policy that aggregates. `ESCA_SUITE=plain` gives the plain kernel in
@@ -52,18 +56,48 @@ impl Mode {
                 command.env_remove(name);
             }
         }
-        let Mode::Esca(policy) = self else {
-            return None;
-        };
+        match self {
+            Mode::Plain => return None,
+            Mode::Esca(policy) => {
+                command
+                    .env("LD_PRELOAD", library())
+                    .env("ESCA_POLICY", policy);
+                if let Some(backend) = backend() {
+                    command.env("ESCA_BACKEND", backend);
+                }
+            }
+            Mode::Run(policy, backend) => by_tool(command, policy, backend),
+        }
         let dir = Dir::new();
         let table = Shared::<Table>::create(&dir.path().join("stats"));
         table.init();
-        command
-            .env("LD_PRELOAD", library())
-            .env("ESCA_POLICY", policy)
-            .env("ESCA_STATS_SHM", table.path());
+        command.env("ESCA_STATS_SHM", table.path());
         Some(Stats { table, _dir: dir })
     }
+}
+
+/// The backend that the tests are to run with: `ESCA_SUITE_BACKEND`, or else
+/// what the library chooses.
+fn backend() -> Option<String> {
+    std::env::var("ESCA_SUITE_BACKEND").ok()
+}
+
+/// Has `esca run` start what the command would.
+fn by_tool(command: &mut Command, policy: &str, backend: &str) {
+    let mut by = Command::new("esca");
+    by.args(["run", "--policy", policy, "--backend", backend, "--"]);
+    by.arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => by.env(name, value),
+            None => by.env_remove(name),
+        };
+    }
+    if let Some(dir) = command.get_current_dir() {
+        by.current_dir(dir);
+    }
+    by.env("ESCA_LIB", library());
+    *command = by;
 }
 
 impl Stats {
@@ -77,6 +111,19 @@ impl Stats {
     pub fn assert_active(&self) {
         let seen = self.get(Counter::CallWait) > 0;
         assert!(seen, "the library was never active: {}", self.describe());
+        if let Some(asked) = backend() {
+            assert_eq!(self.backend(), asked, "another backend");
+        }
+    }
+
+    /// The backend that the library uses.
+    #[must_use]
+    pub fn backend(&self) -> &'static str {
+        let number = self
+            .table
+            .backend
+            .load(std::sync::atomic::Ordering::Relaxed);
+        BACKENDS.get(number as usize).copied().unwrap_or("unknown")
     }
 
     /// Asserts that something was aggregated: the run tested ESCA and not

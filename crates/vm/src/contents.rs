@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 /// Users that the servers look up.
 const PASSWD: &str = "root:x:0:0:root:/root:/bin/sh\n\
      nobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n";
-const GROUP: &str = "root:x:0:\nnogroup:x:65534:\nnobody:x:65533:\n";
+const GROUP: &str = "root:x:0:\nnogroup:x:65534:\nnobody:x:65533:\nesca:x:990:nobody\n";
 
 /// The directory of this program, where cargo puts the others.
 pub fn built() -> Result<PathBuf> {

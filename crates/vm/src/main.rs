@@ -10,7 +10,7 @@ mod machine;
 mod module;
 
 use anyhow::{Context, Result, ensure};
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use kernel::Kernel;
 use machine::{Machine, Outcome};
 use std::path::{Path, PathBuf};
@@ -45,9 +45,32 @@ struct TestArgs {
     /// The short form: fewer repetitions, and 6.12 without isolation only
     #[arg(long)]
     short: bool,
+    /// These parts only [default: all]
+    #[arg(long)]
+    only: Vec<Part>,
     /// Page-table isolation, on or off [default: both]
     #[arg(long, value_parser = ["on", "off"])]
     pti: Vec<String>,
+}
+
+/// What is tested; each in a machine of its own.
+#[derive(Clone, Copy, PartialEq, clap::ValueEnum)]
+enum Part {
+    /// The module: its operations, its rules, its life, a fuzzer
+    Module,
+    /// Servers under it, on a processor that counts: so their rounds are the
+    /// same however busy this machine is
+    Serve,
+}
+
+impl Part {
+    fn task(self, short: bool) -> String {
+        let name = match self {
+            Part::Module => "module",
+            Part::Serve => "serve",
+        };
+        format!("{name}{}", if short { ",short" } else { "" })
+    }
 }
 
 #[derive(clap::Args)]
@@ -85,28 +108,7 @@ fn start(cli: &Cli) -> Result<()> {
             }
             Ok(())
         }
-        Task::Test(t) => {
-            let (kernels, ptis, task): (&[_], &[_], _) = if t.short {
-                (&["6.12"], &["off"], "test,short")
-            } else {
-                (&["6.12", "6.1"], &["off", "on"], "test")
-            };
-            for name in or(&t.kernels.kernel, kernels) {
-                let kernel = kernel::get(name, dir)?;
-                let module = module::build(&kernel, dir)?;
-                for pti in or(&t.pti, ptis) {
-                    boot(
-                        &kernel,
-                        dir,
-                        Some(&module),
-                        &format!("pti={pti}"),
-                        task,
-                        false,
-                    )?;
-                }
-            }
-            Ok(())
-        }
+        Task::Test(t) => test(t, dir),
         Task::Count(k) => {
             for name in or(&k.kernel, &["6.12"]) {
                 let kernel = kernel::get(name, dir)?;
@@ -116,6 +118,28 @@ fn start(cli: &Cli) -> Result<()> {
             Ok(())
         }
     }
+}
+
+fn test(t: &TestArgs, dir: &Path) -> Result<()> {
+    let (kernels, ptis): (&[_], &[_]) = if t.short {
+        (&["6.12"], &["off"])
+    } else {
+        (&["6.12", "6.1"], &["off", "on"])
+    };
+    for name in or(&t.kernels.kernel, kernels) {
+        let kernel = kernel::get(name, dir)?;
+        let module = module::build(&kernel, dir)?;
+        for pti in or(&t.pti, ptis) {
+            for part in Part::value_variants() {
+                if t.only.is_empty() || t.only.contains(part) {
+                    let (task, words) = (part.task(t.short), format!("pti={pti}"));
+                    let counted = *part == Part::Serve;
+                    boot(&kernel, dir, Some(&module), &words, &task, counted)?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A guest that says nothing for so long hangs. Its longest single step takes

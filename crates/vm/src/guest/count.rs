@@ -94,7 +94,7 @@ pub fn redis(mode: Mode, dir: &Dir) -> Server {
 }
 
 /// A process and its children.
-fn family(pid: u32) -> Vec<u32> {
+pub fn family(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let children = std::fs::read_to_string(path).expect("children");
     let mut all = vec![pid];
@@ -124,11 +124,12 @@ fn measure(
     request: &[u8],
     body: &[u8],
 ) {
-    let pids = family(server.pid().as_raw_nonzero().get().cast_unsigned());
     let entries = || server.stats.as_ref().map(|s| s.get(Counter::Made));
     for (connections, rounds) in LOADS {
         let mut client = Client::new(server.port, connections, request, body);
         (0..WARM_UP).for_each(|_| client.round());
+        // nginx's worker too: only now is it sure to be there.
+        let pids = family(server.pid().as_raw_nonzero().get().cast_unsigned());
         let before: u64 = pids.iter().map(|p| counter::of_process(*p)).sum();
         let (sent, made, at) = (segments(), entries(), counter::now());
         (0..rounds).for_each(|_| client.round());

@@ -7,6 +7,7 @@ mod client;
 mod count;
 mod counter;
 mod device;
+mod entries;
 mod fuzz;
 mod kmsg;
 mod life;
@@ -16,6 +17,7 @@ mod random;
 mod report;
 mod rules;
 mod same;
+mod serve;
 mod system;
 mod world;
 
@@ -33,9 +35,14 @@ fn main() {
     report.note(format!("task: {task}"));
     report.run("page-table isolation is as asked for", system::isolation);
     let log = kmsg::Log::from_now();
+    let short = words.get(1) == Some(&"short");
     match words.first().copied() {
         Some("count") => count::run(&mut report),
-        Some("test") => tests(&mut report, words.get(1) == Some(&"short")),
+        Some("module") => tests(&mut report, short),
+        Some("serve") => {
+            report.run("module", || module::load(""));
+            serve::run(&mut report);
+        }
         other => report.run("task", || panic!("unknown task {other:?}")),
     }
     report.run("the kernel has nothing to complain about", || log.check());

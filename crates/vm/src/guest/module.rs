@@ -22,6 +22,16 @@ pub fn load(parameters: &str) {
     answer(done).expect("the module is loaded");
 }
 
+/// Gives the device to the group esca, as the udev rule does: nginx's workers
+/// run as nobody, who is in that group.
+pub fn share() {
+    use std::os::unix::fs::PermissionsExt;
+    let group = rustix::fs::Gid::from_raw(990);
+    rustix::fs::chown("/dev/esca", None, Some(group)).expect("chown");
+    let mode = std::fs::Permissions::from_mode(0o660);
+    std::fs::set_permissions("/dev/esca", mode).expect("chmod");
+}
+
 /// Unloads it, unless somebody uses it.
 pub fn unload() -> io::Result<()> {
     // SAFETY: a text that ends.
