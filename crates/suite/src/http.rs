@@ -57,6 +57,14 @@ impl Reply {
 /// is given.
 #[must_use]
 pub fn dial(port: u16, rcvbuf: Option<usize>) -> TcpStream {
+    try_dial(port, rcvbuf).expect("a connection")
+}
+
+/// The same, where it may be refused.
+///
+/// # Errors
+/// Those of connect(2).
+pub fn try_dial(port: u16, rcvbuf: Option<usize>) -> io::Result<TcpStream> {
     let (family, kind) = (AddressFamily::INET, SocketType::STREAM);
     // Not inherited by the servers that other tests start meanwhile.
     let fd = socket_with(family, kind, SocketFlags::CLOEXEC, Some(ipproto::TCP));
@@ -65,12 +73,12 @@ pub fn dial(port: u16, rcvbuf: Option<usize>) -> TcpStream {
         sockopt::set_socket_recv_buffer_size(&fd, n).expect("SO_RCVBUF");
     }
     let at = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port));
-    connect(&fd, &at).expect("a connection");
+    connect(&fd, &at)?;
     let stream = TcpStream::from(fd);
     stream.set_read_timeout(Some(DEADLINE)).expect("a timeout");
     stream.set_write_timeout(Some(DEADLINE)).expect("a timeout");
     stream.set_nodelay(true).expect("TCP_NODELAY");
-    stream
+    Ok(stream)
 }
 
 impl Http {

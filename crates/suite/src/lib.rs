@@ -8,17 +8,30 @@ pub mod http;
 pub mod mode;
 pub mod nginx;
 pub mod port;
+pub mod process;
 pub mod resp;
 pub mod scenario;
 pub mod server;
 pub mod shared;
 pub mod site;
+pub mod swarm;
 
 use std::time::{Duration, Instant};
 
 /// How long anything may take before it counts as lost. Nothing is measured
 /// with it: a machine under load must not fail a test.
 pub const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A number for `make test`, and a larger one for `make stress`
+/// (`ESCA_STRESS` is set).
+#[must_use]
+pub fn scale(small: usize, large: usize) -> usize {
+    if std::env::var_os("ESCA_STRESS").is_some() {
+        large
+    } else {
+        small
+    }
+}
 
 /// Asks `probe` until it has an answer.
 pub fn eventually<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {

@@ -1,0 +1,57 @@
+//! What /proc tells of servers' processes.
+
+use crate::eventually;
+use rustix::process::Pid;
+use std::fs;
+
+/// A field of a process's status, in the unit it has there; `None` when the
+/// process is gone.
+fn field(pid: Pid, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).ok()?;
+    let line = status.lines().find_map(|l| l.strip_prefix(name))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The most memory a process has had resident, in bytes.
+///
+/// # Panics
+/// When it is gone.
+#[must_use]
+pub fn peak_resident(pid: Pid) -> u64 {
+    field(pid, "VmHWM").expect("a running process") * 1024
+}
+
+/// The address space of a process, in bytes.
+///
+/// # Panics
+/// When it is gone.
+#[must_use]
+pub fn address_space(pid: Pid) -> u64 {
+    field(pid, "VmSize").expect("a running process") * 1024
+}
+
+/// Whether a process is there and not a zombie.
+#[must_use]
+pub fn is_alive(pid: Pid) -> bool {
+    field(pid, "VmSize").is_some()
+}
+
+/// The children of a process that are not zombies.
+#[must_use]
+pub fn children(pid: Pid) -> Vec<Pid> {
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let number = |e: fs::DirEntry| e.file_name().to_str()?.parse().ok();
+    let all = all.filter_map(number).filter_map(Pid::from_raw);
+    let parent = pid.as_raw_nonzero().get() as u64;
+    let mine = |p: &Pid| field(*p, "PPid") == Some(parent) && is_alive(*p);
+    all.filter(mine).collect()
+}
+
+/// Waits until there are `n` children of which none is in `but`; which.
+#[allow(clippy::must_use_candidate, reason = "waiting may be all")]
+pub fn workers(master: Pid, n: usize, but: &[Pid]) -> Vec<Pid> {
+    eventually("the workers", || {
+        let all = children(master);
+        (all.len() == n && !all.iter().any(|p| but.contains(p))).then_some(all)
+    })
+}
