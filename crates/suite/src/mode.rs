@@ -29,6 +29,11 @@ pub fn policies() -> [Mode; 2] {
     [Mode::Esca("coalesce"), Mode::Esca("batch")]
 }
 
+/// Without ESCA, and under each policy.
+pub fn modes() -> impl Iterator<Item = Mode> {
+    [Mode::Plain].into_iter().chain(policies())
+}
+
 /// The preload library: `ESCA_LIB`, or the workspace's release build.
 #[must_use]
 pub fn library() -> PathBuf {

@@ -1,7 +1,7 @@
 //! A small Redis client.
 
 use crate::http::dial;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 
 /// A reply of Redis.
@@ -47,7 +47,15 @@ impl Resp {
 
     /// Sends bytes as they are.
     pub fn send(&mut self, bytes: &[u8]) {
-        self.stream.get_mut().write_all(bytes).expect("sent");
+        self.try_send(bytes).expect("sent");
+    }
+
+    /// The same, to a server that may be gone.
+    ///
+    /// # Errors
+    /// Those of the connection.
+    pub fn try_send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.stream.get_mut().write_all(bytes)
     }
 
     /// One command and its reply.
@@ -64,23 +72,39 @@ impl Resp {
 
     /// Reads a reply.
     pub fn reply(&mut self) -> Value {
+        self.try_reply().expect("a reply")
+    }
+
+    /// The same, of a server that may be gone.
+    ///
+    /// # Errors
+    /// Those of the connection, and its end.
+    pub fn try_reply(&mut self) -> io::Result<Value> {
         let mut line = String::new();
-        self.stream.read_line(&mut line).expect("a reply");
-        let line = line.strip_suffix("\r\n").expect("a whole line");
+        self.stream.read_line(&mut line)?;
+        let Some(line) = line.strip_suffix("\r\n") else {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        };
         let (kind, rest) = line.split_at(1);
         let number = || rest.parse::<i64>().expect("a number");
-        match kind {
+        Ok(match kind {
             "+" => Value::Simple(rest.into()),
             "-" => Value::Error(rest.into()),
             ":" => Value::Int(number()),
-            "$" => Value::Bulk(usize::try_from(number()).ok().map(|n| {
-                let mut bytes = vec![0; n + 2];
-                self.stream.read_exact(&mut bytes).expect("a string");
-                assert_eq!(bytes.split_off(n), b"\r\n");
-                bytes
-            })),
-            "*" => Value::Array((0..number()).map(|_| self.reply()).collect()),
+            "$" => Value::Bulk(match usize::try_from(number()) {
+                Err(_) => None,
+                Ok(n) => {
+                    let mut bytes = vec![0; n + 2];
+                    self.stream.read_exact(&mut bytes)?;
+                    assert_eq!(bytes.split_off(n), b"\r\n");
+                    Some(bytes)
+                }
+            }),
+            "*" => {
+                let parts = (0..number()).map(|_| self.try_reply());
+                Value::Array(parts.collect::<io::Result<_>>()?)
+            }
             _ => panic!("not RESP: {line}"),
-        }
+        })
     }
 }

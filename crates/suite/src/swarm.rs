@@ -3,7 +3,7 @@
 
 use crate::http::{request, try_dial};
 use crate::site::content;
-use crate::{DEADLINE, assert_same};
+use crate::{DEADLINE, assert_same, eventually};
 use rustix::event::epoll;
 use rustix::fd::OwnedFd;
 use std::collections::HashMap;
@@ -261,6 +261,45 @@ fn normal(head: &[u8]) -> (String, bool) {
     let last = head.lines().any(|l| l == "Connection: close");
     let kept: Vec<&str> = head.split_inclusive("\r\n").filter(differs).collect();
     (kept.concat(), last)
+}
+
+/// What is known of a load while it runs.
+#[derive(Default)]
+pub struct Watch {
+    /// It is to end.
+    pub done: AtomicBool,
+    /// Whole replies so far.
+    pub whole: AtomicU64,
+}
+
+/// Sets a flag when dropped, also by a failure.
+pub struct Stop<'a>(pub &'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+impl Watch {
+    /// Waits for so many more replies.
+    pub fn more(&self, n: u64) {
+        let before = self.whole.load(Relaxed);
+        eventually("replies", || {
+            (self.whole.load(Relaxed) >= before + n).then_some(())
+        });
+    }
+
+    /// Runs the load while `act` does something to the server.
+    pub fn during(&self, load: Load, act: impl FnOnce()) -> Tally {
+        std::thread::scope(|s| {
+            let running = s.spawn(|| load.run(&self.done, &self.whole));
+            let stop = Stop(&self.done);
+            act();
+            drop(stop);
+            running.join().expect("the load")
+        })
+    }
 }
 
 /// Requests without a pause on several connections.

@@ -3,59 +3,16 @@
 //! and the service goes on as without ESCA.
 
 use esca_abi::stats::Counter;
-use esca_suite::mode::{Mode, policies};
+use esca_suite::mode::{Mode, modes};
 use esca_suite::nginx::{Conf, Nginx};
 use esca_suite::process::{children, is_alive, workers};
 use esca_suite::site::Site;
-use esca_suite::swarm::{Load, Tally};
+use esca_suite::swarm::{Load, Tally, Watch};
 use esca_suite::{eventually, scale};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::scope;
 
 const SIZES: &[usize] = &[1024, 20_480, 100, 102_400];
-
-/// Plain, and each policy.
-fn modes() -> impl Iterator<Item = Mode> {
-    [Mode::Plain].into_iter().chain(policies())
-}
-
-/// A load's parts, to be looked at while it runs.
-#[derive(Default)]
-struct Watch {
-    done: AtomicBool,
-    whole: AtomicU64,
-}
-
-impl Watch {
-    /// Waits for so many more replies.
-    fn more(&self, n: u64) {
-        let before = self.whole.load(Relaxed);
-        eventually("replies", || {
-            (self.whole.load(Relaxed) >= before + n).then_some(())
-        });
-    }
-
-    /// Runs the load while `act` does something to the server.
-    fn during(&self, load: Load, act: impl FnOnce()) -> Tally {
-        scope(|s| {
-            let running = s.spawn(|| load.run(&self.done, &self.whole));
-            // Let the load end when this thread fails.
-            let end = End(&self.done);
-            act();
-            drop(end);
-            running.join().expect("the load")
-        })
-    }
-}
-
-struct End<'a>(&'a AtomicBool);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
-}
 
 fn load(nginx: &Nginx) -> Load {
     Load {
