@@ -24,18 +24,18 @@ use libc::iovec;
 use numbers::duplicate;
 pub(crate) use numbers::to_high;
 pub(crate) use one::Standing;
-use one::{HEAD, Residue, Shared};
+use one::{HEAD, Residue, Shared, memory};
 use rustix::event::epoll;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
 
-/// Bytes of residue in the process above which nothing more is promised.
+/// Memory of the process's residues above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
 
 /// All residues of a process.
 pub(crate) struct Residues {
     list: Lock<List>,
-    bytes: AtomicUsize,
+    memory: AtomicUsize,
     count: AtomicU32,
     /// The epoll set of the private duplicates; -1 while there is none.
     epoll: AtomicI32,
@@ -83,7 +83,7 @@ impl Residues {
                 head: std::ptr::null_mut(),
                 next_id: 1,
             }),
-            bytes: AtomicUsize::new(0),
+            memory: AtomicUsize::new(0),
             count: AtomicU32::new(0),
             epoll: AtomicI32::new(-1),
             starving: AtomicBool::new(false),
@@ -100,7 +100,7 @@ impl Residues {
     /// Whether more promises may be made.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.bytes.load(Relaxed) < BOUND && self.headroom.is_enough()
+        self.memory.load(Relaxed) < BOUND && self.headroom.is_enough()
     }
 
     /// Whether one of them is to be tried again without an event; asks once.
@@ -166,7 +166,7 @@ impl Residues {
         }
         let _ = private.into_raw_fd();
         list.head = r;
-        self.bytes.fetch_add(len, Relaxed);
+        self.memory.fetch_add(memory(len), Relaxed);
         self.count.fetch_add(1, Release);
         publish(id);
         Ok(())
@@ -224,7 +224,7 @@ impl Residues {
                     let _ = epoll::delete(borrow(set), &private);
                 }
             }
-            self.bytes.fetch_sub((*r).len, Relaxed);
+            self.memory.fetch_sub(memory((*r).len), Relaxed);
             self.count.fetch_sub(1, Release);
             sys::unmap((*r).shared.cast(), HEAD + (*r).len);
             sys::unmap(r.cast(), size_of::<Residue>());

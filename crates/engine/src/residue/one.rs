@@ -41,6 +41,15 @@ pub(super) struct Shared {
 /// Where the bytes begin.
 pub(super) const HEAD: usize = size_of::<Shared>();
 
+/// The memory that a residue of `len` bytes takes: two mappings, whole pages
+/// each. Of a small one this is most.
+pub(super) fn memory(len: usize) -> usize {
+    // SAFETY: a number; the C library knows this one without asking.
+    let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) } as usize;
+    let pages = |n: usize| n.next_multiple_of(page);
+    pages(HEAD + len) + pages(size_of::<Residue>())
+}
+
 impl Shared {
     /// Nothing is handed over yet, and this process will.
     pub fn new() -> Self {
