@@ -1,7 +1,7 @@
 //! What /proc tells of servers' processes.
 
 use crate::eventually;
-use rustix::process::Pid;
+use rustix::process::{Pid, Resource, getrlimit, setrlimit};
 use std::fs;
 
 /// A field of a process's status, in the unit it has there; `None` when the
@@ -54,4 +54,18 @@ pub fn workers(master: Pid, n: usize, but: &[Pid]) -> Vec<Pid> {
         let all = children(master);
         (all.len() == n && !all.iter().any(|p| but.contains(p))).then_some(all)
     })
+}
+
+/// Lets this process, and what it starts from now on, have so many
+/// descriptors.
+///
+/// # Panics
+/// Where that is not allowed.
+pub fn allow_descriptors(n: usize) {
+    let n = n as u64;
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.current.map(|c| c.max(n));
+    limit.maximum = limit.maximum.map(|m| m.max(n));
+    setrlimit(Resource::Nofile, limit)
+        .unwrap_or_else(|e| panic!("{n} descriptors (ulimit -n) are needed here: {e}"));
 }
