@@ -114,3 +114,10 @@ setup-deb:
 	sh scripts/setup.sh deb
 test-deb: setup-deb deb  ## install, use and purge them in a clean root (as root, minutes)
 	$(CARGO) test -p esca-cli --test deb -- --ignored --nocapture
+
+# Faults at scale (docs/testing.md): the tests of crates/suite/tests/faults_*
+# with 10,000 connections, hundreds of clients, reloads by the dozen.
+.PHONY: stress
+stress: setup-test build
+	ESCA_STRESS=1 ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
+		$(CARGO) test -p esca-suite --test 'faults_*' -- --nocapture $(STRESS)
