@@ -53,11 +53,12 @@ impl Engine {
         fill: impl FnOnce(&mut [u8]) -> Option<usize>,
         len: usize,
     ) -> Option<usize> {
+        let me = owner_bits(seg.id);
+        let mut c = seg.custody.lock();
+        // Under the lock: step_aside relies on it.
         if !self.may_promise() {
             return None;
         }
-        let me = owner_bits(seg.id);
-        let mut c = seg.custody.lock();
         let now = self.sweeper.tick.load(Relaxed);
         let mut mine = slot.state() & bits::OWNER == me;
         // Policy coalesce keeps the order of sends between streams. Answers to

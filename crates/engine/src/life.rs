@@ -127,6 +127,24 @@ impl Engine {
         }
     }
 
+    /// Before the process may no longer make every call: everything to the
+    /// kernel, no promises any more, and no thread of ours.
+    pub fn step_aside(&self, stats: &stats::Slot) {
+        self.retired.store(true, SeqCst);
+        for seg in self.segments() {
+            // Locked even where nothing seems to be pending: who holds the
+            // lock may be about to put something there; who gets it next sees
+            // that there are no promises any more.
+            let mut c = seg.custody.lock();
+            self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
+        }
+        if self.residues.count() > 0 {
+            self.residues
+                .drain_to_end(|fd, id, end| self.residue_over(fd, id, end));
+        }
+        self.sweeper.stop();
+    }
+
     #[cold]
     fn stay_behind(&self) {
         let pid = self.residues.split_off(|| {

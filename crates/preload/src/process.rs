@@ -147,6 +147,28 @@ pub(crate) fn at_thread_end(value: *mut libc::c_void) {
     }
 }
 
+/// The process is about to have its system calls filtered, perhaps by a filter
+/// that kills. What the library does for itself (a thread, its descriptors, a
+/// send where the program wrote) may not be among those that are left, so it
+/// is gone from here on, in this process and in those it forks.
+pub(crate) fn step_aside() {
+    while STATE.load(Acquire) == STARTING {
+        // Another thread's first wait.
+        std::thread::yield_now();
+    }
+    if STATE.swap(OFF, AcqRel) == OFF {
+        return;
+    }
+    if let Some(inside) = thread::enter() {
+        inside.step_aside(inside.seg.stats());
+    } else if let Some(engine) = engine() {
+        // A signal handler that interrupted the library.
+        engine.last_chance();
+    }
+    ENGINE.store(std::ptr::null_mut(), Release);
+    thread::uninterposed(stats::close);
+}
+
 /// The process ends: all to the kernel, no promises any more, and the
 /// statistics to their file.
 pub(crate) fn finish() {

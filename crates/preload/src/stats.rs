@@ -16,6 +16,8 @@ static LOCAL: Table = Table::new();
 static SHARED: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
 /// The table is this process's own, not one that a family shares.
 static OWN: AtomicBool = AtomicBool::new(false);
+/// No more writing: the process may no longer open files.
+static CLOSED: AtomicBool = AtomicBool::new(false);
 /// The file, and the name it is written under first.
 static FILE: OnceLock<(CString, CString)> = OnceLock::new();
 
@@ -120,7 +122,7 @@ pub(crate) fn table() -> &'static Table {
 /// Writes the totals to the file, if there is one. The last process to end
 /// writes last, and the table holds the sum of all.
 pub(crate) fn write() {
-    let Some((file, tmp)) = FILE.get() else {
+    let Some((file, tmp)) = FILE.get().filter(|_| !CLOSED.load(Relaxed)) else {
         return;
     };
     let mut text = Text {
@@ -143,6 +145,12 @@ pub(crate) fn write() {
             }
         }
     }
+}
+
+/// Writes the totals for the last time.
+pub(crate) fn close() {
+    write();
+    CLOSED.store(true, Relaxed);
 }
 
 /// Text without allocation.

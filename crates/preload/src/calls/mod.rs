@@ -3,6 +3,7 @@
 
 mod descriptors;
 mod effects;
+mod jail;
 pub(crate) mod life;
 mod options;
 mod raw;

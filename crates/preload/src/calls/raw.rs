@@ -9,6 +9,7 @@ interpose! { unchecked
     fn syscall(
         nr: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long,
     ) -> c_long, real {
+        super::jail::before_syscall(nr, [a, b, c]);
         if let Some(i) = enter() {
             drop(i);
             // SAFETY: each namesake gets the program's arguments of that call.

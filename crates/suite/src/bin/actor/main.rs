@@ -4,6 +4,7 @@
 //! `actor SCENARIO BOARD DIR`
 
 mod fds;
+mod jail;
 mod many;
 mod modes;
 mod process;
@@ -51,6 +52,7 @@ fn main() {
         many::SCENES,
         modes::SCENES,
         fds::SCENES,
+        jail::SCENES,
         process::SCENES,
         threads::SCENES,
         signals::SCENES,

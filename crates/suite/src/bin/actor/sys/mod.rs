@@ -1,9 +1,11 @@
 //! libc's functions, as a C program calls them, with results that compare:
 //! what the call returned, or its errno.
 
+mod jail;
 mod messages;
 mod waits;
 
+pub use jail::*;
 pub use messages::*;
 pub use waits::*;
 
