@@ -4,6 +4,7 @@ use crate::dir::Dir;
 use crate::mode::Mode;
 use crate::port;
 use crate::server::Server;
+use std::ffi::OsStr;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,6 +24,8 @@ pub struct Conf<'a> {
     pub workers: u32,
     /// Connections a worker takes; 0 means 512.
     pub connections: u32,
+    /// A program that starts it, with that one's arguments.
+    pub under: &'a [&'a str],
     /// Its environment, beside what the mode sets.
     pub env: &'a [(&'a str, &'a str)],
 }
@@ -65,6 +68,7 @@ impl Nginx {
             listen,
             workers,
             connections,
+            under,
             env,
         } = conf;
         let workers = workers.max(1);
@@ -92,7 +96,10 @@ impl Nginx {
             ),
         );
         // By its whole path, as it needs to replace itself.
-        let mut command = Command::new(find("nginx"));
+        let nginx = find("nginx");
+        let mut words = under.iter().map(OsStr::new).chain([nginx.as_os_str()]);
+        let mut command = Command::new(words.next().expect("a program"));
+        command.args(words);
         command.envs(env.iter().copied());
         command.arg("-e").arg(dir.path().join("error.log"));
         command.arg("-c").arg(file).arg("-p").arg(dir.path());
