@@ -1,6 +1,7 @@
-//! The hot path takes no more than one lock a call, whatever the call does:
-//! defer, merge, flush, turn to another stream, pass through.
-//! (Locks are counted in builds with debug assertions, as tests are.)
+//! The hot path takes no more than one lock a call and allocates nothing,
+//! whatever the call does: defer, merge, flush, turn to another stream, pass
+//! through. (Locks are counted in builds with debug assertions, as tests are;
+//! system calls in the suite's hot_path.)
 #![allow(missing_docs)]
 #![cfg(debug_assertions)]
 mod common;
@@ -9,16 +10,52 @@ use common::*;
 use esca_abi::stats::Counter;
 use esca_engine::locks_taken;
 use esca_engine::settings::Policy;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 
-/// Runs a call and asserts how many locks it took.
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// The system's allocator, counting.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: the system's allocator does all of it (the defaults of the other
+// methods ask these two).
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: the caller's promise.
+        unsafe { System.alloc(layout) }
+    }
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+/// Runs a call and asserts how many locks it took, and that it allocated
+/// nothing.
 fn at_most_one<R>(what: &str, call: impl FnOnce() -> R) -> R {
-    let before = locks_taken();
+    let before = (locks_taken(), ALLOCATIONS.get());
     let answer = call();
-    let taken = locks_taken() - before;
+    let taken = locks_taken() - before.0;
     assert!(taken <= 1, "{what} took {taken} locks");
+    let made = ALLOCATIONS.get() - before.1;
+    assert_eq!(made, 0, "{what} allocated");
     answer
+}
+
+#[test]
+fn allocations_are_counted() {
+    let before = ALLOCATIONS.get();
+    drop(std::hint::black_box(Box::new(1)));
+    assert_eq!(ALLOCATIONS.get(), before + 1);
 }
 
 /// The first deferral of a process starts the sweeper, under a lock.

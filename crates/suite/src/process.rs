@@ -36,6 +36,14 @@ pub fn is_alive(pid: Pid) -> bool {
     field(pid, "VmSize").is_some()
 }
 
+/// Whether a process's first thread waits inside a system call.
+#[must_use]
+pub fn sleeps(pid: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+    // The name before it may hold anything.
+    stat.is_ok_and(|s| s.rsplit(") ").next().is_some_and(|s| s.starts_with('S')))
+}
+
 /// The children of a process that are not zombies.
 #[must_use]
 pub fn children(pid: Pid) -> Vec<Pid> {
