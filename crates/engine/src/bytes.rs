@@ -16,6 +16,15 @@ pub enum Bytes<'a> {
 }
 
 impl Bytes<'_> {
+    /// Whether there is any byte.
+    #[inline(always)]
+    pub(crate) fn any(&self) -> bool {
+        match self {
+            Bytes::One(_, n) => *n > 0,
+            Bytes::Many(v) => v.iter().any(|i| i.iov_len > 0),
+        }
+    }
+
     /// The total length; `None` where the kernel would refuse it.
     #[inline]
     pub(crate) fn len(&self) -> Option<usize> {

@@ -5,8 +5,8 @@ use crate::backend::{self, Backend, F_MORE, Op, OpCode};
 use crate::custody::{Custody, OPS};
 use crate::lock::Lock;
 use crate::residue::Residues;
-use crate::rules::Rule;
-use crate::segment::Segment;
+use crate::rules::{Rule, drained};
+use crate::segment::{Segment, WaitKind};
 use crate::settings::{Policy, Settings};
 use crate::slot::{Slot, Slots, bits, owner_of};
 use crate::sweeper::Sweeper;
@@ -135,7 +135,8 @@ impl Engine {
         let _g = self.registry.lock();
         for seg in self.segments() {
             if !seg.taken.swap(true, Acquire) {
-                seg.serial.set(seg.serial.get() + 1);
+                seg.wait.set(WaitKind::None);
+                self.renew(seg);
                 return Some(seg);
             }
         }
@@ -156,6 +157,7 @@ impl Engine {
     pub fn leave_thread(&self, seg: &Segment) {
         self.flush(seg, seg.stats, Counter::FlushLife);
         seg.explicit.set(false);
+        self.renew_passes(seg);
         seg.taken.store(false, Release);
     }
 
@@ -369,8 +371,37 @@ impl Engine {
         }
         seg.predictor.ended();
         // It may block (a condition variable), and a stream be handed over
-        // meanwhile: what is known of the last reads ends here.
+        // meanwhile.
+        self.renew(seg);
+    }
+
+    /// What is known of the thread's last reads ends here.
+    #[inline]
+    pub(crate) fn renew(&self, seg: &Segment) {
         seg.serial.set(seg.serial.get().wrapping_add(1));
+        seg.mark.set(if self.remembers_reads(seg) {
+            drained::mark(seg)
+        } else {
+            0
+        });
+    }
+
+    fn remembers_reads(&self, seg: &Segment) -> bool {
+        self.rule(Rule::Drained)
+            && seg.wait.get() != WaitKind::None
+            && (self.policy != Policy::Off || seg.explicit.get())
+    }
+
+    /// Whether writes go straight through unless they are known to be
+    /// followed: told again whenever that may change.
+    #[inline]
+    pub(crate) fn renew_passes(&self, seg: &Segment) {
+        seg.passes.set(match self.policy {
+            _ if seg.explicit.get() => false,
+            Policy::Coalesce => true,
+            Policy::Batch => seg.lone.get(),
+            _ => false,
+        });
     }
 
     /// Hands over the custody of every thread.

@@ -55,6 +55,7 @@ impl Engine {
             if !own {
                 seg.taken.store(false, Release);
                 seg.explicit.set(false);
+                self.renew_passes(seg);
             }
         }
         self.sweeper.forked();
@@ -182,6 +183,8 @@ impl Engine {
         c.results.reserve(hint.min(1 << 16));
         drop(c);
         seg.explicit.set(true);
+        self.renew(seg);
+        self.renew_passes(seg);
         true
     }
 
@@ -193,6 +196,8 @@ impl Engine {
         }
         self.flush(seg, seg.stats, Counter::FlushExplicit);
         seg.explicit.set(false);
+        self.renew(seg);
+        self.renew_passes(seg);
         Some(seg.custody.lock().results.len())
     }
 

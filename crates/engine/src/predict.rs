@@ -20,7 +20,8 @@ const GAIN: u8 = 32;
 
 /// Per-thread memory of what followed each kind of call.
 pub(crate) struct Predictor {
-    score: [Cell<u8>; 5],
+    /// By kind; [`OpKind`] has fewer than eight.
+    score: [Cell<u8>; 8],
     last: Cell<i32>,
     kind: Cell<u8>,
 }
@@ -28,7 +29,7 @@ pub(crate) struct Predictor {
 impl Predictor {
     pub const fn new() -> Self {
         Predictor {
-            score: [const { Cell::new(0) }; 5],
+            score: [const { Cell::new(0) }; 8],
             last: Cell::new(-1),
             kind: Cell::new(0),
         }
@@ -57,9 +58,10 @@ impl Predictor {
 
     #[inline]
     fn learn(&self, last: i32, kind: u8, merged: bool) {
-        let Some(cell) = self.score.get(kind as usize).filter(|_| last >= 0) else {
+        if last < 0 {
             return;
-        };
+        }
+        let cell = &self.score[usize::from(kind & 7)];
         let s = cell.get();
         cell.set(if merged {
             s.saturating_add(GAIN)
@@ -71,9 +73,7 @@ impl Predictor {
     /// Whether a call of `kind` is worth keeping.
     #[inline]
     pub fn keep(&self, kind: OpKind) -> bool {
-        self.score
-            .get(kind as usize)
-            .is_some_and(|s| s.get() >= KEEP)
+        self.score[kind as usize & 7].get() >= KEEP
     }
 }
 

@@ -1,9 +1,9 @@
 //! The calls that receive: read, readv, recv, recvfrom, recvmsg.
 
 use crate::engine::{Engine, Verdict};
-use crate::rules::{Rule, drained};
+use crate::rules::drained;
 use crate::segment::Segment;
-use crate::slot::bits;
+use crate::slot::{Slot, bits};
 use esca_abi::stats::Counter;
 use libc::EAGAIN;
 use std::sync::atomic::Ordering::*;
@@ -19,16 +19,8 @@ impl Engine {
                 let last = slot.drained.load(Relaxed);
                 if last != 0 {
                     slot.drained.store(0, Relaxed);
-                    if last == drained::mark(seg)
-                        && flags & !drained::PLAIN_FLAGS == 0
-                        && slot.state() & (bits::ERROR | bits::NONBLOCK) == bits::NONBLOCK
-                    {
-                        seg.stats.add(Counter::Elided, 1);
-                        seg.stats.add(Counter::RuleDrained, 1);
-                        seg.stats.add(Counter::Saved, 1);
-                        if !self.watching(seg) {
-                            return Verdict::Err(EAGAIN);
-                        }
+                    if last == seg.mark.get() && self.is_drained(seg, slot, flags) {
+                        return Verdict::Err(EAGAIN);
                     }
                 }
                 slot.state()
@@ -52,6 +44,53 @@ impl Engine {
         }
     }
 
+    /// A read after one that came back short in this segment; whether it is
+    /// answered without the kernel.
+    fn is_drained(&self, seg: &Segment, slot: &Slot, flags: i32) -> bool {
+        if flags & !drained::PLAIN_FLAGS != 0
+            || slot.state() & (bits::ERROR | bits::NONBLOCK) != bits::NONBLOCK
+        {
+            return false;
+        }
+        seg.stats.add(Counter::Elided, 1);
+        seg.stats.add(Counter::RuleDrained, 1);
+        seg.stats.add(Counter::Saved, 1);
+        !self.watching(seg)
+    }
+
+    /// After a plain read of up to `want` bytes (0 where a short count means
+    /// nothing) gave `result`, more than none. Takes no lock and leaves errno
+    /// alone.
+    #[inline]
+    pub fn after_good_read(&self, seg: &Segment, fd: i32, want: usize, flags: i32, result: usize) {
+        let Some(slot) = self.slots.get(fd) else {
+            return;
+        };
+        let state = slot.state();
+        if state & bits::KIND == bits::TCP {
+            slot.set_kind(bits::STREAM);
+        } else if state & bits::KIND != bits::STREAM {
+            return;
+        }
+        slot.asked();
+        if result < want && flags & !drained::PLAIN_FLAGS == 0 {
+            if drained::is_level(state) {
+                slot.drained.store(seg.mark.get(), Relaxed);
+            } else {
+                self.short_read(seg, slot, state);
+            }
+        }
+    }
+
+    /// A short read of a stream that is not simply level-triggered.
+    fn short_read(&self, seg: &Segment, slot: &Slot, state: u64) {
+        if drained::reported_later(state, seg.wait.get()) {
+            slot.drained.store(seg.mark.get(), Relaxed);
+        } else if state & bits::EPOLL_EDGE != 0 && !self.watch_hangups.load(Relaxed) {
+            slot.hint(seg.mark.get());
+        }
+    }
+
     /// After a plain read of up to `want` bytes (0 where a short count means
     /// nothing) gave `result` and `errno`. `Some` replaces the answer.
     #[inline]
@@ -64,32 +103,22 @@ impl Engine {
         result: isize,
         errno: i32,
     ) -> Option<i32> {
+        if result > 0 {
+            self.after_good_read(seg, fd, want, flags, result as usize);
+            return None;
+        }
         let slot = self.slots.get(fd)?;
         let state = slot.state();
-        match state & bits::KIND {
-            bits::TCP if result > 0 => slot.set_kind(bits::STREAM),
-            bits::STREAM => {}
-            _ => return None,
+        if state & bits::KIND != bits::STREAM {
+            return None;
         }
-        if result > 0 {
-            slot.asked();
-            if (result as usize) < want
-                && flags & !drained::PLAIN_FLAGS == 0
-                && self.rule(Rule::Drained)
-                && (self.promises(seg) || self.watching(seg))
-            {
-                if drained::reported_later(state, seg.wait.get()) {
-                    slot.drained.store(drained::mark(seg), Relaxed);
-                } else if state & bits::EPOLL_EDGE != 0 && !self.watch_hangups.load(Relaxed) {
-                    slot.hint(drained::mark(seg));
-                }
-            }
-        } else if state & bits::ERROR != 0 {
+        if state & bits::ERROR != 0 {
             let e = self.take_error(slot);
             return Some(e).filter(|e| *e != 0);
         } else if errno == EAGAIN
             && state & bits::EPOLL_EDGE != 0
-            && slot.hinted(drained::mark(seg))
+            && seg.mark.get() != 0
+            && slot.hinted(seg.mark.get())
         {
             // This program reads edge-triggered streams until EAGAIN: watch
             // their hang-ups from now on, so that the read can be saved.

@@ -65,6 +65,10 @@ pub struct Segment {
     pub(crate) stats: &'static stats::Slot,
     /// Counts waits: the segment's number.
     pub(crate) serial: Cell<u32>,
+    /// Names the segment where a short read is worth remembering; else 0.
+    pub(crate) mark: Cell<u64>,
+    /// A write by which nothing is known to be followed goes straight through.
+    pub(crate) passes: Cell<bool>,
     pub(crate) wait: Cell<WaitKind>,
     /// Streams that may be pending at once in policy batch.
     pub(crate) round: Cell<u32>,
@@ -96,6 +100,8 @@ impl Segment {
             since: AtomicU32::new(0),
             stats,
             serial: Cell::new(1),
+            mark: Cell::new(0),
+            passes: Cell::new(false),
             wait: Cell::new(WaitKind::None),
             round: Cell::new(4),
             lone: Cell::new(true),

@@ -24,7 +24,7 @@ impl Engine {
         seg.predictor.ended();
         seg.current.set(-1);
         seg.wait.set(kind);
-        seg.serial.set(seg.serial.get().wrapping_add(1));
+        self.renew(seg);
     }
 
     /// After a wait that reported `events` descriptors.
@@ -42,6 +42,7 @@ impl Engine {
         seg.round.set(round);
         // A lone request gains nothing from being held.
         seg.lone.set(events < 2);
+        self.renew_passes(seg);
     }
 
     /// After an epoll wait: notes the hang-ups of edge-triggered streams.

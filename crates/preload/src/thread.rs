@@ -45,6 +45,15 @@ impl Deref for Inside {
     }
 }
 
+impl Inside {
+    /// Goes out again; the engine and the thread's segment, for a look that
+    /// takes no lock.
+    #[inline]
+    pub fn leave(self) -> (&'static Engine, &'static Segment) {
+        (self.engine, self.seg)
+    }
+}
+
 impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {

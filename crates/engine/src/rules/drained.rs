@@ -34,6 +34,14 @@ pub(crate) fn mark(seg: &Segment) -> u64 {
     (u64::from(seg.id) + 1) << 32 | u64::from(seg.serial.get())
 }
 
+/// Whether every wait of this thread will report what arrives after a short
+/// read: [`reported_later`] in the common case.
+#[inline]
+pub(crate) fn is_level(state: u64) -> bool {
+    const LOOK: u64 = bits::KIND | bits::NONBLOCK | bits::EPOLL_LEVEL | bits::EPOLL_EDGE;
+    state & LOOK == bits::STREAM | bits::NONBLOCK | bits::EPOLL_LEVEL
+}
+
 /// Whether a wait will report what arrives after a short read.
 #[inline]
 pub(crate) fn reported_later(state: u64, wait: WaitKind) -> bool {

@@ -11,14 +11,19 @@ use libc::{
 /// nothing); `plain` makes the call.
 #[inline]
 fn read_by(fd: c_int, want: usize, flags: c_int, plain: impl FnOnce() -> ssize_t) -> ssize_t {
-    let verdict = match enter() {
-        Some(i) => i.before_read(i.seg, fd, flags),
-        None => return plain(),
+    let Some(i) = enter() else {
+        return plain();
     };
+    let verdict = i.before_read(i.seg, fd, flags);
+    let (engine, seg) = i.leave();
     if let Verdict::Err(e) = verdict {
         return set_errno(e) as ssize_t;
     }
     let n = plain();
+    if n > 0 {
+        engine.after_good_read(seg, fd, want, flags, n as usize);
+        return n;
+    }
     let e = errno();
     let instead = enter().and_then(|i| i.after_read(i.seg, fd, want, flags, n, e));
     match instead {

@@ -15,18 +15,23 @@ use libc::{
 /// The call's buffers are those of the program.
 #[inline]
 unsafe fn send_by(call: &WriteCall, plain: impl FnOnce() -> ssize_t) -> ssize_t {
-    let verdict = match enter() {
-        // SAFETY: the caller's promise.
-        Some(i) => unsafe { i.write(i.seg, call) },
-        None if may_bypass(call.fd) => return plain(),
-        None => Verdict::Err(EAGAIN),
+    let Some(i) = enter() else {
+        if may_bypass(call.fd) {
+            return plain();
+        }
+        return set_errno(EAGAIN) as ssize_t;
     };
+    // SAFETY: the caller's promise.
+    let verdict = unsafe { i.write(i.seg, call) };
+    let (engine, seg) = i.leave();
     match verdict {
         Verdict::Ret(n) => n,
         Verdict::Err(e) => set_errno(e) as ssize_t,
         Verdict::Pass | Verdict::PassHeld => {
             let n = plain();
-            if let Some(i) = enter() {
+            if !engine.wrote_plainly(seg, call.fd, call.flags)
+                && let Some(i) = enter()
+            {
                 i.after_write(i.seg, call.fd, call.kind, call.flags, n);
             }
             n
