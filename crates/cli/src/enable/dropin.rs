@@ -9,12 +9,15 @@ use std::path::Path;
 /// The first line: how a file is known to be ours.
 pub const MARK: &str = "# Written by 'esca enable'; 'esca disable' removes it.";
 
-/// What the library calls that the program may not: its sweeper's thread and
-/// descriptors, and the flush (all in systemd's @system-service).
-const CALLS: &str = "mmap munmap mprotect madvise futex clone clone3 rseq set_robust_list exit rt_sigprocmask \
-    eventfd2 epoll_create1 epoll_ctl epoll_pwait epoll_wait poll ppoll read write close \
-    close_range fcntl dup3 getsockname getpeername getsockopt setsockopt sendto sendmsg pread64 \
-    shutdown clock_nanosleep getpid gettid prlimit64";
+/// What the library calls that the program may not: its start, its sweeper's
+/// thread and descriptors, the look at a stream, the flush, what is left at
+/// exit (all in systemd's @system-service).
+const CALLS: &str = "open openat fstat newfstatat mmap munmap mremap mprotect madvise brk futex \
+    clone clone3 rseq set_robust_list sched_getaffinity sched_yield sigaltstack rt_sigaction \
+    rt_sigprocmask prctl exit exit_group eventfd2 epoll_create1 epoll_ctl epoll_pwait \
+    epoll_pwait2 epoll_wait poll ppoll read write readv writev preadv2 pread64 ioctl fcntl dup \
+    dup3 close close_range getsockname getpeername getsockopt setsockopt sendto sendmsg \
+    sendfile recvfrom shutdown nanosleep clock_nanosleep getpid gettid kill prlimit64";
 
 /// The file's text; an error where the unit cannot have the library.
 pub fn render(unit: &Unit, chosen: &Chosen) -> Result<String> {
@@ -131,6 +134,7 @@ fn notes(t: &mut String, unit: &Unit) {
         note("ExecStart names no program by its path; see that it is not static or setuid".into());
     }
     for file in unit.words("EnvironmentFile") {
+        let file = file.trim_start_matches('-');
         note(format!("an LD_PRELOAD in {file} would hide this one"));
     }
     if unit
