@@ -58,6 +58,7 @@ impl Engine {
                 self.renew_passes(seg);
             }
         }
+        self.disown_sets();
         self.sweeper.forked();
         self.residues.forked();
         self.backend.forked();
@@ -75,6 +76,17 @@ impl Engine {
         }
         c.clear();
         seg.pending.store(0, Release);
+    }
+
+    /// In a forked child: the epoll sets are the parent's, whose events a
+    /// close here must not end (see [`Engine::leave_sets`]), until the child
+    /// registers something in one.
+    fn disown_sets(&self) {
+        for fd in 0..=self.top.load(Acquire) {
+            if let Some(slot) = self.slots.get(fd) {
+                slot.clear(bits::EPOLL_SET);
+            }
+        }
     }
 
     /// Before exec: everything to the kernel. What a full socket does not

@@ -45,6 +45,17 @@ fn a_forked_worker_has_its_own_loop() {
 }
 
 #[test]
+fn a_child_that_closes_its_copy_takes_no_event_from_the_parent() {
+    scenario("fork-close").needs(Counter::Short).run(|run| {
+        let mut stream = run.connect_with(Some(4096));
+        run.go(&mut stream);
+        let total = run.when(Flag::Other) as usize;
+        let got = take(&mut stream, total);
+        assert_same("fork-close", &noise(0, total), &got);
+    });
+}
+
+#[test]
 fn a_spawned_program_writes_in_turn() {
     scenario("spawn").run(|run| {
         let mut stream = run.connect();

@@ -3,7 +3,7 @@
 
 use crate::sys;
 use crate::{Actor, Scene};
-use esca_suite::board::Board;
+use esca_suite::board::{Board, Flag};
 use std::ffi::CString;
 use std::ptr::null;
 
@@ -11,6 +11,7 @@ pub const SCENES: &[(&str, Scene)] = &[
     ("fork", fork),
     ("fork-both", fork_both),
     ("fork-loop", fork_loop),
+    ("fork-close", fork_close),
     ("spawn", spawn),
     ("exec", exec),
     ("return", |a| last_words(a)),
@@ -94,6 +95,28 @@ fn fork_both(a: &Actor) {
     }
     a.saw("child", sys::wait(child));
     a.check("tail", sys::write(fd, b"tail") == Ok(4));
+    a.until_closed(fd);
+}
+
+/// The child closes its copy of a stream whose buffer is full, as it does
+/// with all that is the parent's: the parent's events go on.
+fn fork_close(a: &Actor) {
+    let fd = a.connection();
+    a.turn(fd);
+    a.watch(fd, libc::EPOLLIN | libc::EPOLLOUT);
+    let at = a.fill(fd, 1000);
+    let child = match sys::fork() {
+        Ok(0) => {
+            a.check("the child's close", sys::close(fd) == Ok(0));
+            sys::exit_now(4);
+        }
+        child => child.unwrap_or(0),
+    };
+    a.saw("child", sys::wait(child));
+    let total = at + 50_000;
+    a.board.set(Flag::Other, total as u64);
+    while a.next().1 & libc::EPOLLOUT == 0 {}
+    a.write_all(fd, &crate::numbered(total)[at..]);
     a.until_closed(fd);
 }
 
