@@ -52,6 +52,8 @@ pub struct Engine {
     pub(crate) retired: AtomicBool,
     /// The process has forked, or was: others may have its sockets.
     pub(crate) forked: AtomicBool,
+    /// More than one thread uses it, or did.
+    pub(crate) threaded: AtomicBool,
     /// Hang-ups of edge-triggered streams are being watched.
     pub(crate) watch_hangups: AtomicBool,
     /// Highest descriptor whose slot was used.
@@ -85,6 +87,7 @@ impl Engine {
             sweeper: Sweeper::new(),
             retired: AtomicBool::new(false),
             forked: AtomicBool::new(false),
+            threaded: AtomicBool::new(false),
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
             own_thread: || (),
@@ -141,6 +144,9 @@ impl Engine {
             }
         }
         let id = self.segments_len.load(Relaxed);
+        if id > 0 {
+            self.threaded.store(true, SeqCst);
+        }
         let place = self.segments.get(id as usize)?;
         // Not from the allocator: a signal handler may be what got us here.
         let seg: *mut Segment = sys::map_private(size_of::<Segment>()).ok()?.cast();
@@ -155,6 +161,7 @@ impl Engine {
 
     /// Takes the segment back from a thread that ends.
     pub fn leave_thread(&self, seg: &Segment) {
+        self.landed(seg);
         self.flush(seg, seg.stats, Counter::FlushLife);
         seg.explicit.set(false);
         self.renew_passes(seg);

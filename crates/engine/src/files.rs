@@ -35,7 +35,7 @@ impl Engine {
         }
         if state & (bits::KIND | bits::NONBLOCK) != bits::STREAM | bits::NONBLOCK {
             return if state & bits::KIND == bits::STREAM {
-                self.ordered(seg, slot, fd)
+                self.ordered(seg, slot, fd, 0)
             } else {
                 self.through(seg)
             };
@@ -64,12 +64,14 @@ impl Engine {
         seg.current.set(fd);
         if slot.state() & bits::OWNER != owner_bits(seg.id) {
             self.in_turn(seg);
-            return self.settled(seg, slot, fd);
+            return self.settled(seg, slot, fd, 0);
         }
         let ahead = self.rule(Rule::FileHead);
+        self.take_off(seg, slot, fd);
         self.flush_stream(seg, fd, seg.stats, Counter::FlushCall, ahead);
         let state = slot.state();
         if state & (bits::RESIDUE | bits::ERROR) != 0 {
+            self.landed(seg);
             return self.troubled(seg, slot, fd, state, 0);
         }
         seg.stats.add(Counter::Direct, 1);
@@ -86,6 +88,7 @@ impl Engine {
     /// `MSG_MORE`.
     #[inline]
     pub fn after_sendfile(&self, seg: &Segment, fd: i32, held: bool, result: isize) {
+        self.landed(seg);
         if result > 0 {
             self.after_write(seg, fd, OpKind::Sendfile, 0, result);
             return;

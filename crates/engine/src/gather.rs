@@ -40,7 +40,7 @@ impl Engine {
             theirs.len() <= GATHER && self.rule(Rule::Merge) && !seg.explicit.get(),
         ) else {
             drop(c);
-            return self.settled(seg, slot, call.fd);
+            return self.settled(seg, slot, call.fd, call.flags);
         };
         let held = ours.iov_len;
         let mut all = [const { piece(&[]) }; GATHER + 1];
@@ -67,7 +67,7 @@ impl Engine {
             // The program's buffers (EFAULT): custody goes without them.
             self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, None);
             drop(c);
-            return self.settled(seg, slot, call.fd);
+            return self.settled(seg, slot, call.fd, call.flags);
         }
         let sent = usize::try_from(op.result).unwrap_or(0);
         seg.stats.add(Counter::Direct, 1);
@@ -84,7 +84,7 @@ impl Engine {
             s if s & bits::ERROR != 0 => self.troubled(seg, slot, call.fd, s, call.flags),
             _ if sent > held => Verdict::Ret((sent - held) as isize),
             s if sent == held || s & bits::RESIDUE != 0 => Verdict::Err(EAGAIN),
-            _ => self.settled(seg, slot, call.fd),
+            _ => self.settled(seg, slot, call.fd, call.flags),
         }
     }
 }

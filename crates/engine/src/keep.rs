@@ -83,6 +83,10 @@ impl Engine {
         if !slot.own(me, bits::NO_PROMISE) {
             return None;
         }
+        if !mine && slot.flies() {
+            slot.clear(bits::OWNER);
+            return None;
+        }
         let Some(n) = fill(&mut c.room()[..len]) else {
             if !mine {
                 slot.clear(bits::OWNER);

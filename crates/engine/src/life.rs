@@ -51,6 +51,7 @@ impl Engine {
             // SAFETY: as above.
             unsafe { seg.custody.reset() };
             self.disown(seg);
+            seg.flight.set(-1);
             let own = mine.is_some_and(|m| std::ptr::eq(m, seg));
             if !own {
                 seg.taken.store(false, Release);
@@ -58,7 +59,9 @@ impl Engine {
                 self.renew_passes(seg);
             }
         }
-        self.disown_sets();
+        for fd in 0..=self.top.load(Acquire) {
+            self.slots.get(fd).into_iter().for_each(Slot::forked);
+        }
         self.sweeper.forked();
         self.residues.forked();
         self.backend.forked();
@@ -76,17 +79,6 @@ impl Engine {
         }
         c.clear();
         seg.pending.store(0, Release);
-    }
-
-    /// In a forked child: the epoll sets are the parent's, whose events a
-    /// close here must not end (see [`Engine::leave_sets`]), until the child
-    /// registers something in one.
-    fn disown_sets(&self) {
-        for fd in 0..=self.top.load(Acquire) {
-            if let Some(slot) = self.slots.get(fd) {
-                slot.clear(bits::EPOLL_SET);
-            }
-        }
     }
 
     /// Before exec: everything to the kernel. What a full socket does not

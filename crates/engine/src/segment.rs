@@ -76,6 +76,9 @@ pub struct Segment {
     pub(crate) lone: Cell<bool>,
     /// The stream of the operations in custody in policy coalesce.
     pub(crate) current: Cell<i32>,
+    /// The stream on which the thread makes a plain call that sends
+    /// (`Slot::take_off`); -1 for none.
+    pub(crate) flight: Cell<i32>,
     pub(crate) predictor: Predictor,
     /// What would be in custody (policy watch).
     pub(crate) watcher: Watcher,
@@ -106,6 +109,7 @@ impl Segment {
             round: Cell::new(4),
             lone: Cell::new(true),
             current: Cell::new(-1),
+            flight: Cell::new(-1),
             predictor: Predictor::new(),
             watcher: Watcher::new(),
             explicit: Cell::new(false),

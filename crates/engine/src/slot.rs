@@ -76,6 +76,9 @@ pub struct Slot {
     pub(crate) error: AtomicI32,
     /// The residue's number ([`bits::RESIDUE`]).
     pub(crate) residue: AtomicU32,
+    /// Plain calls that send on it and have not come back: see
+    /// [`Slot::take_off`].
+    flying: AtomicU32,
     /// Bytes came in that nothing was sent after yet.
     asked: AtomicBool,
 }
@@ -88,6 +91,38 @@ impl Slot {
     #[must_use]
     pub fn state(&self) -> u64 {
         self.state.load(Acquire)
+    }
+
+    /// A thread is about to make a plain call that sends. The look at the
+    /// state comes after: either this thread sees the owner of a promise that
+    /// another one makes now and has it flushed, or the other one sees the
+    /// call ([`Slot::flies`]) and makes none. Else the call could come between
+    /// the part of a promise that the kernel took and the rest.
+    #[inline]
+    pub(crate) fn take_off(&self) {
+        self.flying.fetch_add(1, SeqCst);
+        // Orders the looks at the state behind it.
+        self.state.load(SeqCst);
+    }
+
+    /// The call came back.
+    #[inline]
+    pub(crate) fn land(&self) {
+        self.flying.fetch_sub(1, Release);
+    }
+
+    /// Whether such a call is under way, asked after the owner was set.
+    #[inline]
+    pub(crate) fn flies(&self) -> bool {
+        self.flying.load(SeqCst) != 0
+    }
+
+    /// In a forked child there are no such calls, because it has one thread;
+    /// and an epoll set is the parent's, whose events a close here must not
+    /// end (see `Engine::leave_sets`), until the child registers something.
+    pub(crate) fn forked(&self) {
+        self.flying.store(0, Relaxed);
+        self.clear(bits::EPOLL_SET);
     }
 
     /// Turns facts on.

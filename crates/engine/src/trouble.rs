@@ -5,7 +5,6 @@ use crate::engine::{Engine, Verdict};
 use crate::residue::Standing;
 use crate::segment::Segment;
 use crate::slot::{Slot, bits};
-use esca_abi::stats::Counter;
 use libc::{EAGAIN, EPIPE, MSG_DONTWAIT, MSG_NOSIGNAL};
 use std::sync::atomic::Ordering::*;
 
@@ -49,10 +48,7 @@ impl Engine {
             0 | EPIPE => {}
             e => return Verdict::Err(e),
         }
-        self.settle(slot, fd, seg.stats, Counter::FlushCall);
-        seg.stats.add(Counter::Direct, 1);
-        seg.stats.add(Counter::Made, 1);
-        Verdict::Pass
+        self.settled(seg, slot, fd, flags)
     }
 
     /// Takes a stream's error, if it has one to report.

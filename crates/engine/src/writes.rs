@@ -44,6 +44,7 @@ impl Engine {
             && seg.passes.get()
             && !seg.predictor.keep(call.kind)
             && call.bytes.any()
+            && self.stays_plain(seg, slot, call.fd)
         {
             self.alone(seg, slot, call);
             return Verdict::Pass;
@@ -77,7 +78,7 @@ impl Engine {
                 self.settle(slot, call.fd, seg.stats, Counter::FlushCall);
                 return self.through(seg);
             }
-            _ => return self.ordered(seg, slot, call.fd),
+            _ => return self.ordered(seg, slot, call.fd, call.flags),
         };
         if slot.answers() {
             seg.stats.add(Counter::Answered, 1);
@@ -86,7 +87,7 @@ impl Engine {
             return self.watch_write(seg, call, len);
         }
         if state & bits::NONBLOCK == 0 || !self.promises(seg) {
-            return self.ordered(seg, slot, call.fd);
+            return self.ordered(seg, slot, call.fd, call.flags);
         }
         let mine = state & bits::OWNER == owner_bits(seg.id);
         let keep = mine
@@ -107,7 +108,7 @@ impl Engine {
             return self.gather(seg, slot, call);
         }
         self.in_turn(seg);
-        self.settled(seg, slot, call.fd)
+        self.settled(seg, slot, call.fd, call.flags)
     }
 
     /// A write by which nothing is known to be followed, on a stream of which
@@ -132,6 +133,7 @@ impl Engine {
         const LOOK: u64 = bits::KIND | bits::FULL | bits::HELD_BACK;
         flags & MSG_MORE == 0
             && !seg.explicit.get()
+            && seg.flight.get() < 0
             && self
                 .slots
                 .get(fd)
@@ -139,7 +141,8 @@ impl Engine {
     }
 
     /// What is to be done with a call that sends on `fd` and is never
-    /// deferred: it goes behind all there is.
+    /// deferred: it goes behind all there is. After `Pass`, make the call and
+    /// tell [`Engine::landed`].
     pub fn send_behind(&self, seg: &Segment, fd: i32) -> Verdict {
         seg.stats.add(Counter::CallOther, 1);
         self.effect(seg);
@@ -151,7 +154,7 @@ impl Engine {
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
             return self.troubled(seg, slot, fd, state, 0);
         }
-        self.settled(seg, slot, fd)
+        self.settled(seg, slot, fd, 0)
     }
 
     /// Straight through, after what an observer could order it by.
@@ -165,22 +168,60 @@ impl Engine {
     /// Straight through on a stream, by a call that may block or that is not
     /// understood: after everything in custody.
     #[cold]
-    pub(crate) fn ordered(&self, seg: &Segment, slot: &Slot, fd: i32) -> Verdict {
+    pub(crate) fn ordered(&self, seg: &Segment, slot: &Slot, fd: i32, flags: i32) -> Verdict {
         self.effect(seg);
-        self.settled(seg, slot, fd)
+        self.settled(seg, slot, fd, flags)
     }
 
     /// Straight through, after what is in custody for the same stream.
     #[inline]
-    pub(crate) fn settled(&self, seg: &Segment, slot: &Slot, fd: i32) -> Verdict {
+    pub(crate) fn settled(&self, seg: &Segment, slot: &Slot, fd: i32, flags: i32) -> Verdict {
+        self.take_off(seg, slot, fd);
         self.settle(slot, fd, seg.stats, Counter::FlushCall);
         let state = slot.state();
-        if state & (bits::RESIDUE | bits::ERROR) != 0 {
-            return self.troubled(seg, slot, fd, state, 0);
+        if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
+            self.landed(seg);
+            return self.troubled(seg, slot, fd, state, flags);
         }
         seg.stats.add(Counter::Direct, 1);
         seg.stats.add(Counter::Made, 1);
         Verdict::Pass
+    }
+
+    /// A plain call that sends on `fd` begins: no other thread promises
+    /// anything on the stream until it [`Engine::landed`].
+    #[inline]
+    pub(crate) fn take_off(&self, seg: &Segment, slot: &Slot, fd: i32) {
+        if self.threaded.load(Relaxed) {
+            self.landed(seg);
+            slot.take_off();
+            seg.flight.set(fd);
+        }
+    }
+
+    /// Begins a plain call on a stream of which nothing is held or owed,
+    /// unless another thread has promised something on it by now.
+    #[inline]
+    fn stays_plain(&self, seg: &Segment, slot: &Slot, fd: i32) -> bool {
+        if !self.threaded.load(Relaxed) {
+            return true;
+        }
+        self.take_off(seg, slot, fd);
+        let plain = slot.state() & PLAIN == bits::STREAM | bits::NONBLOCK;
+        if !plain {
+            self.landed(seg);
+        }
+        plain
+    }
+
+    /// The plain call that sends is over.
+    #[inline]
+    pub fn landed(&self, seg: &Segment) {
+        if seg.flight.get() >= 0
+            && let Some(slot) = self.slots.get(seg.flight.replace(-1))
+        {
+            slot.land();
+        }
     }
 
     /// Whether everything is kept until the segment ends.
@@ -201,6 +242,7 @@ impl Engine {
     /// (`asked` 0 if not known).
     #[inline]
     pub fn after_write(&self, seg: &Segment, fd: i32, kind: OpKind, flags: i32, result: isize) {
+        self.landed(seg);
         let Some(slot) = self.slots.get(fd) else {
             return;
         };

@@ -73,7 +73,13 @@ fn behind(fd: c_int, plain: impl FnOnce() -> ssize_t) -> ssize_t {
     };
     match verdict {
         Verdict::Err(e) => set_errno(e) as ssize_t,
-        _ => plain(),
+        _ => {
+            let n = plain();
+            if let Some(i) = enter() {
+                i.landed(i.seg);
+            }
+            n
+        }
     }
 }
 
