@@ -52,6 +52,9 @@ pub mod bits {
     pub const EPOLL_SET: u64 = 1 << 17;
     /// `SO_LINGER` is on: a close may wait, or reset.
     pub const LINGER: u64 = 1 << 18;
+    /// Inherited by a forked child: the parent has the socket too. It would
+    /// not know of a residue here, and write before it.
+    pub const INHERITED: u64 = 1 << 19;
 
     /// First bit of the owner: the segment that has bytes in custody, plus 1.
     pub const OWNER_SHIFT: u32 = 32;
@@ -59,7 +62,8 @@ pub mod bits {
     pub const OWNER: u64 = 0xffff << OWNER_SHIFT;
 
     /// What must be absent for a new promise.
-    pub const NO_PROMISE: u64 = RESIDUE | ERROR | FULL | CLOSING | SHUT | CORK_REAL | OWNER;
+    pub const NO_PROMISE: u64 =
+        RESIDUE | ERROR | FULL | CLOSING | SHUT | CORK_REAL | INHERITED | OWNER;
 }
 
 /// The state of one descriptor.
@@ -117,12 +121,13 @@ impl Slot {
         self.flying.load(SeqCst) != 0
     }
 
-    /// In a forked child there are no such calls, because it has one thread;
-    /// and an epoll set is the parent's, whose events a close here must not
-    /// end (see `Engine::leave_sets`), until the child registers something.
+    /// In a forked child, all there is belongs to the parent too. There are no
+    /// calls under way, because there is one thread. An epoll set's events are
+    /// the parent's, and a close here must not end them (see
+    /// `Engine::leave_sets`), until the child registers something.
     pub(crate) fn forked(&self) {
         self.flying.store(0, Relaxed);
-        self.clear(bits::EPOLL_SET);
+        self.change(bits::EPOLL_SET, bits::INHERITED);
     }
 
     /// Turns facts on.

@@ -56,6 +56,24 @@ fn a_child_that_closes_its_copy_takes_no_event_from_the_parent() {
 }
 
 #[test]
+fn a_parent_writes_behind_what_its_child_wrote_to_a_full_buffer() {
+    scenario("fork-full").run(|run| {
+        let mut stream = run.connect_with(Some(4096));
+        run.go(&mut stream);
+        run.when(Flag::Actor);
+        let accepted = run.when(Flag::Accepted) as usize;
+        let mut want = b"head".to_vec();
+        want.extend(noise(0, accepted));
+        want.extend(b"tail");
+        assert_same("fork-full", &want, &take(&mut stream, want.len()));
+        // A residue of the child's would be one that the parent knows nothing
+        // of. Its writes are thousands, what the parent wrote are a few.
+        let deferred = run.stats.map_or(0, |s| s.get(Counter::Deferred));
+        assert!(deferred < 100, "the child promised: {deferred}");
+    });
+}
+
+#[test]
 fn a_spawned_program_writes_in_turn() {
     scenario("spawn").run(|run| {
         let mut stream = run.connect();

@@ -12,6 +12,7 @@ pub const SCENES: &[(&str, Scene)] = &[
     ("fork-both", fork_both),
     ("fork-loop", fork_loop),
     ("fork-close", fork_close),
+    ("fork-full", fork_full),
     ("spawn", spawn),
     ("exec", exec),
     ("return", |a| last_words(a)),
@@ -117,6 +118,25 @@ fn fork_close(a: &Actor) {
     a.board.set(Flag::Other, total as u64);
     while a.next().1 & libc::EPOLLOUT == 0 {}
     a.write_all(fd, &crate::numbered(total)[at..]);
+    a.until_closed(fd);
+}
+
+/// The child fills the buffer of its parent's stream and ends; the parent
+/// writes behind it.
+fn fork_full(a: &Actor) {
+    let fd = a.connection();
+    a.turn(fd);
+    a.check("head", sys::write(fd, b"head") == Ok(4));
+    let child = match sys::fork() {
+        Ok(0) => {
+            a.fill(fd, 1000);
+            sys::exit_now(4);
+        }
+        child => child.unwrap_or(0),
+    };
+    a.saw("child", sys::wait(child));
+    a.board.set(Flag::Actor, 1);
+    a.write_all(fd, b"tail");
     a.until_closed(fd);
 }
 
