@@ -26,7 +26,9 @@ impl Engine {
             return self.through(seg);
         };
         let state = slot.state();
-        if state & bits::RESIDUE != 0 && count == 0 {
+        if count == 0 {
+            // The kernel looks at the file alone.
+            self.settle(slot, fd, seg.stats, Counter::FlushCall);
             return self.through(seg);
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
@@ -48,10 +50,7 @@ impl Engine {
         }
         seg.predictor.sent(fd, OpKind::Sendfile);
         let mine = state & bits::OWNER == owner_bits(seg.id);
-        if (mine || self.wants_all(seg))
-            && count <= small_file::LIMIT
-            && count > 0
-            && self.rule(Rule::SmallFile)
+        if (mine || self.wants_all(seg)) && count <= small_file::LIMIT && self.rule(Rule::SmallFile)
         {
             // SAFETY: the caller's promise for offset.
             let fill = |room: &mut [u8]| unsafe { small_file::fetch(in_fd, offset, room) };

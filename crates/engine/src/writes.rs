@@ -59,7 +59,7 @@ impl Engine {
     /// As for [`Engine::write`].
     #[inline(never)]
     unsafe fn consider(&self, seg: &Segment, slot: &Slot, state: u64, call: &WriteCall) -> Verdict {
-        if state & bits::RESIDUE != 0 && call.bytes.len() == Some(0) {
+        if state & (bits::RESIDUE | bits::SHUT) == bits::RESIDUE && call.bytes.len() == Some(0) {
             // Nothing to send waits for nothing.
             return self.through(seg);
         }
@@ -141,16 +141,23 @@ impl Engine {
     }
 
     /// What is to be done with a call that sends on `fd` and is never
-    /// deferred: it goes behind all there is. After `Pass`, make the call and
-    /// tell [`Engine::landed`].
-    pub fn send_behind(&self, seg: &Segment, fd: i32) -> Verdict {
+    /// deferred: it goes behind all there is. `empty` says that it sends
+    /// nothing. After `Pass`, make the call and tell [`Engine::landed`].
+    pub fn send_behind(&self, seg: &Segment, fd: i32, empty: bool) -> Verdict {
         seg.stats.add(Counter::CallOther, 1);
         self.effect(seg);
         let Some(slot) = self.slots.get(fd) else {
             seg.stats.add(Counter::Made, 1);
             return Verdict::Pass;
         };
+        if empty {
+            self.settle(slot, fd, seg.stats, Counter::FlushCall);
+        }
         let state = slot.state();
+        if empty && state & (bits::RESIDUE | bits::SHUT) == bits::RESIDUE {
+            seg.stats.add(Counter::Made, 1);
+            return Verdict::Pass;
+        }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
             return self.troubled(seg, slot, fd, state, 0);
         }

@@ -71,7 +71,7 @@ fn nothing_is_promised_during_another_threads_sendfile_or_splice() {
             assert!(w.count(Counter::Deferred) > before, "{policy:?}");
             one.wait(1);
         }
-        assert_eq!(engine.send_behind(seg, fd), Verdict::Pass);
+        assert_eq!(engine.send_behind(seg, fd, false), Verdict::Pass);
         let during = w.count(Counter::Deferred);
         assert_eq!(one.more(fd, b"c"), Ok(1));
         assert_eq!(w.count(Counter::Deferred), during, "{policy:?}");

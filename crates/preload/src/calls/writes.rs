@@ -63,11 +63,12 @@ unsafe fn vector<'a>(iov: *const iovec, n: usize) -> Option<&'a [iovec]> {
 }
 
 /// A call that sends on `fd` and that the engine only orders: what is in
-/// custody goes first, and while some is left over the call must wait.
+/// custody goes first, and while some is left over the call must wait, unless
+/// it sends nothing.
 #[inline]
-fn behind(fd: c_int, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+fn behind(fd: c_int, empty: bool, plain: impl FnOnce() -> ssize_t) -> ssize_t {
     let verdict = match enter() {
-        Some(i) => i.send_behind(i.seg, fd),
+        Some(i) => i.send_behind(i.seg, fd, empty),
         None if may_bypass(fd) => Verdict::Pass,
         None => Verdict::Err(EAGAIN),
     };
@@ -93,7 +94,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             let Some(v) = vector(iov, n as usize) else {
-                return behind(fd, || real(fd, iov, n));
+                return behind(fd, n == 0, || real(fd, iov, n));
             };
             let call = WriteCall { fd, kind: OpKind::Writev, flags: 0, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, iov, n))
@@ -112,7 +113,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             if !to.is_null() {
-                return behind(fd, || real(fd, buf, n, flags, to, len));
+                return behind(fd, n == 0, || real(fd, buf, n, flags, to, len));
             }
             let call = one(fd, OpKind::Send, flags, buf, n);
             send_by(&call, || real(fd, buf, n, flags, to, len))
@@ -129,7 +130,7 @@ interpose! {
                 if let Some(m) = msg.as_ref() {
                     passing(m);
                 }
-                return behind(fd, || real(fd, msg, flags));
+                return behind(fd, carries_nothing(msg), || real(fd, msg, flags));
             };
             let call = WriteCall { fd, kind: OpKind::Sendmsg, flags, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, msg, flags))
@@ -137,8 +138,11 @@ interpose! {
     }
 
     fn sendmmsg(fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int, real {
-        // SAFETY: the program's own arguments.
-        behind(fd, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
+        let all = if msgs.is_null() { 0 } else { n as usize };
+        // SAFETY: the program's own arguments; a header begins with its message.
+        let empty = (0..all).all(|k| unsafe { carries_nothing(msgs.add(k).cast()) });
+        // SAFETY: as above.
+        behind(fd, empty, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
     }
 
     fn sendfile(out: c_int, input: c_int, at: *mut off_t, n: size_t) -> ssize_t, real {
@@ -155,17 +159,17 @@ interpose! {
         from: c_int, at: *mut loff_t, to: c_int, to_at: *mut loff_t, n: size_t, flags: c_uint,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(to, || unsafe { real(from, at, to, to_at, n, flags) })
+        behind(to, n == 0, || unsafe { real(from, at, to, to_at, n, flags) })
     }
 
     fn tee(from: c_int, to: c_int, n: size_t, flags: c_uint) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(to, || unsafe { real(from, to, n, flags) })
+        behind(to, n == 0, || unsafe { real(from, to, n, flags) })
     }
 
     fn vmsplice(fd: c_int, iov: *const iovec, n: size_t, flags: c_uint) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(fd, || unsafe { real(fd, iov, n, flags) })
+        behind(fd, n == 0, || unsafe { real(fd, iov, n, flags) })
     }
 }
 
@@ -207,6 +211,19 @@ unsafe fn file_by(
             }
             n
         }
+    }
+}
+
+/// Whether a message has no byte to send.
+///
+/// # Safety
+/// `msg` is null or the program's message.
+unsafe fn carries_nothing(msg: *const msghdr) -> bool {
+    // SAFETY: the caller's promise, which is the call's.
+    unsafe {
+        let Some(m) = msg.as_ref() else { return false };
+        let pieces = vector(m.msg_iov, m.msg_iovlen as usize);
+        pieces.is_none_or(|v| v.iter().all(|i| i.iov_len == 0))
     }
 }
 
