@@ -197,7 +197,7 @@ fn single() -> impl Strategy<Value = Op> {
     prop_oneof![
         6 => write(),
         3 => (s(), a(), size(), how()).prop_map(|(s, a, n, how)| Op::WriteAll { s, a, n, how }),
-        2 => (s(), a(), 1..5000_u32, take())
+        2 => (s(), a(), room(), take())
             .prop_map(|(s, a, n, take)| Op::Read { s, a, n, take }),
         2 => (s(), 1..5000_u32, take()).prop_map(|(s, n, take)| Op::ReadAll { s, n, take }),
         2 => (s(), 100..5000_u32, take()).prop_map(|(s, n, take)| Op::Input { s, n, take }),
@@ -227,6 +227,10 @@ fn size() -> impl Strategy<Value = u32> {
         3 => 16_000..70_000_u32,
         1 => 70_000..=1_048_576_u32,
     ]
+}
+
+fn room() -> impl Strategy<Value = u32> {
+    prop_oneof![1 => Just(0), 16 => 1..5000_u32, 1 => 5000..=1_048_576_u32]
 }
 
 fn how() -> impl Strategy<Value = How> {
@@ -288,6 +292,8 @@ fn opt() -> impl Strategy<Value = Opt> {
         1 => Just(Opt::IsCorked),
         1 => any::<bool>().prop_map(Opt::Nodelay),
         2 => (1024..30_000_u32).prop_map(Opt::Sndbuf),
+        1 => (1..30_000_u32).prop_map(Opt::Lowat),
+        1 => prop_oneof![Just(None), Just(Some(0)), Just(Some(1))].prop_map(Opt::Linger),
         2 => Just(Opt::Error),
         1 => any::<bool>().prop_map(Opt::Nonblock),
         1 => any::<bool>().prop_map(Opt::Fionbio),

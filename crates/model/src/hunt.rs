@@ -6,12 +6,13 @@ use crate::check::{self, Violation};
 use crate::generate;
 use crate::program::Program;
 use crate::run::{Mode, Outcome, Runner, modes};
-use anyhow::Result;
+use anyhow::{Result, bail};
 use esca_abi::stats::Counter;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use std::hash::{Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// What was wrong with a program in one mode.
@@ -24,7 +25,7 @@ pub struct Failure {
 }
 
 /// What a hunt did.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Tally {
     /// Programs.
     pub programs: u64,
@@ -32,10 +33,10 @@ pub struct Tally {
     pub runs: u64,
     /// Calls that write or read, and other steps, under ESCA.
     pub operations: u64,
-    /// Operations that ESCA deferred or elided.
-    pub aggregated: u64,
-    /// Flushes of which the kernel did not take all.
-    pub short: u64,
+    /// Operations that ESCA deferred or elided, by mode.
+    pub aggregated: Vec<(Mode, u64)>,
+    /// Flushes of which the kernel did not take all, by mode.
+    pub short: Vec<(Mode, u64)>,
 }
 
 impl std::ops::AddAssign for Tally {
@@ -43,8 +44,17 @@ impl std::ops::AddAssign for Tally {
         self.programs += other.programs;
         self.runs += other.runs;
         self.operations += other.operations;
-        self.aggregated += other.aggregated;
-        self.short += other.short;
+        add(&mut self.aggregated, &other.aggregated);
+        add(&mut self.short, &other.short);
+    }
+}
+
+fn add(to: &mut Vec<(Mode, u64)>, from: &[(Mode, u64)]) {
+    for (mode, n) in from {
+        match to.iter_mut().find(|(m, _)| m == mode) {
+            Some((_, sum)) => *sum += n,
+            None => to.push((*mode, *n)),
+        }
     }
 }
 
@@ -99,54 +109,100 @@ pub struct Catch {
     pub failure: Failure,
 }
 
-/// Generates programs from `seed` and examines them until `until`, or until
-/// one fails.
+/// How a hunt goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Programs follow from it.
+    pub seed: u64,
+    /// Hunters at work at once.
+    pub jobs: u64,
+    /// When it ends.
+    pub until: Until,
+    /// It ends after so many failures, too.
+    pub most: usize,
+    /// How long each failure is shrunk.
+    pub shrink: Duration,
+}
+
+/// Generates programs and examines them, by several hunters. Where some fail,
+/// each hunter shrinks what it caught.
 ///
 /// # Errors
 /// Where a run could not be made.
-pub fn hunt(runner: &mut Runner, seed: u64, until: Until) -> Result<(Tally, Option<Catch>)> {
+pub fn hunt(runner: impl Fn() -> Runner + Sync, plan: &Plan) -> Result<(Tally, Vec<Catch>)> {
+    let caught = AtomicUsize::new(0);
+    let done: Vec<Result<_>> = std::thread::scope(|scope| {
+        let hunters: Vec<_> = (0..plan.jobs)
+            .map(|k| {
+                scope.spawn({
+                    let (runner, caught) = (&runner, &caught);
+                    move || one_hunt(runner(), plan, k, caught)
+                })
+            })
+            .collect();
+        let joined = hunters.into_iter().map(|h| h.join());
+        joined
+            .map(|d| d.unwrap_or_else(|_| bail!("a hunter panicked")))
+            .collect()
+    });
+    let (mut total, mut all) = (Tally::default(), Vec::new());
+    for one in done {
+        let (tally, catches) = one?;
+        total += tally;
+        all.extend(catches);
+    }
+    Ok((total, all))
+}
+
+fn one_hunt(
+    mut runner: Runner,
+    plan: &Plan,
+    hunter: u64,
+    caught: &AtomicUsize,
+) -> Result<(Tally, Vec<Catch>)> {
     let mut rng = [0; 32];
-    rng[..8].copy_from_slice(&seed.to_le_bytes());
+    rng[..8].copy_from_slice(&plan.seed.wrapping_add(hunter).to_le_bytes());
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &rng);
     let mut source = TestRunner::new_with_rng(Config::default(), rng);
     let programs = generate::programs();
-    let mut tally = Tally::default();
-    let mut caught = None;
+    let (mut tally, mut catches) = (Tally::default(), Vec::new());
     loop {
-        let more = match until {
-            Until::Programs(n) => tally.programs < n,
+        let more = match plan.until {
+            Until::Programs(n) => tally.programs < n.div_ceil(plan.jobs),
             Until::Time(end) => Instant::now() < end,
         };
-        if !more {
+        if !more || caught.load(Relaxed) >= plan.most {
             break;
         }
         let tree = programs
             .new_tree(&mut source)
             .map_err(|e| anyhow::anyhow!("{e}"))?;
         let program = tree.current();
-        if let Some(failure) = examine(runner, &program, &mut tally)? {
-            caught = Some(shrink(runner, tree, Catch { program, failure })?);
-            break;
+        if let Some(failure) = examine(&runner, &program, &mut tally)? {
+            caught.fetch_add(1, Relaxed);
+            let catch = Catch { program, failure };
+            catches.push(shrink(&mut runner, tree, catch, plan.shrink)?);
         }
     }
-    tally.aggregated = runner.count(Counter::Deferred) + runner.count(Counter::Elided);
-    tally.short = runner.count(Counter::Short);
-    Ok((tally, caught))
+    tally.aggregated = runner.counts(&[Counter::Deferred, Counter::Elided]);
+    tally.short = runner.counts(&[Counter::Short]);
+    Ok((tally, catches))
 }
 
-/// How long a failure is shrunk.
-const SHRINK: Duration = Duration::from_secs(60);
 /// How often a shorter program may come out right before it counts as right:
 /// failures may depend on the moment.
 const TRIES: usize = 3;
+/// How long an event may take meanwhile.
+const SHRINKING: Duration = Duration::from_secs(6);
 
 fn shrink(
     runner: &mut Runner,
     mut tree: impl ValueTree<Value = Program>,
     mut catch: Catch,
+    limit: Duration,
 ) -> Result<Catch> {
-    let patience = std::mem::replace(&mut runner.patience, Duration::from_secs(4));
-    let end = Instant::now() + SHRINK;
+    let patience = std::mem::replace(&mut runner.patience, SHRINKING);
+    let end = Instant::now() + limit;
     let mut smaller = tree.simplify();
     while smaller && Instant::now() < end {
         let program = tree.current();

@@ -6,6 +6,7 @@ pub mod board;
 pub mod bytes;
 pub mod check;
 pub mod generate;
+pub mod hung;
 pub mod hunt;
 pub mod peer;
 pub mod program;

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use esca_model::hunt::{Tally, Until, examine, hunt};
+use esca_model::hunt::{Plan, Tally, Until, examine, hunt};
 use esca_model::program::Program;
 use esca_model::run::Runner;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,7 @@ enum Command {
         #[arg(long)]
         seed: Option<u64>,
         /// So many at a time.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 8)]
         jobs: u64,
         /// Where failing programs are written.
         #[arg(long, default_value = "target/model")]
@@ -82,34 +82,31 @@ fn soak(actor: &Path, seconds: u64, seed: Option<u64>, jobs: u64, failures: &Pat
     let clock = std::time::UNIX_EPOCH.elapsed()?.as_nanos() as u64;
     let seed = seed.unwrap_or(clock);
     println!("soak: seed {seed}, {jobs} at a time, {seconds} s");
-    let end = Until::Time(Instant::now() + Duration::from_secs(seconds));
-    let done: Vec<Result<_>> = std::thread::scope(|scope| {
-        let hunters: Vec<_> = (0..jobs)
-            .map(|k| scope.spawn(move || hunt(&mut Runner::new(actor), seed.wrapping_add(k), end)))
-            .collect();
-        let joined = hunters.into_iter().map(|h| h.join());
-        joined
-            .map(|d| d.unwrap_or_else(|_| bail!("a hunter panicked")))
-            .collect()
-    });
-    let mut total = Tally::default();
-    let mut caught = 0;
-    for one in done {
-        let (tally, catch) = one?;
-        total += tally;
-        if let Some(catch) = catch {
-            caught += 1;
-            println!("{}", catch.report(failures)?);
-        }
+    let plan = Plan {
+        seed,
+        jobs,
+        until: Until::Time(Instant::now() + Duration::from_secs(seconds)),
+        most: 5,
+        shrink: Duration::from_secs(60),
+    };
+    let (total, caught) = hunt(|| Runner::new(actor), &plan)?;
+    for catch in &caught {
+        println!("{}", catch.report(failures)?);
     }
     println!(
-        "soak: {} programs, {} runs, {} operations under ESCA; {} aggregated, {} flushes that \
-         the kernel did not take whole",
-        total.programs, total.runs, total.operations, total.aggregated, total.short
+        "soak: {} programs, {} runs, {} operations under ESCA",
+        total.programs, total.runs, total.operations
     );
-    if caught > 0 {
+    for ((mode, aggregated), (_, short)) in total.aggregated.iter().zip(&total.short) {
+        println!(
+            "  {mode:?}: {aggregated} operations aggregated, {short} flushes that the kernel did \
+             not take whole"
+        );
+    }
+    if !caught.is_empty() {
         bail!(
-            "{caught} programs failed; they stand in {}",
+            "{} programs failed; they stand in {}",
+            caught.len(),
             failures.display()
         );
     }

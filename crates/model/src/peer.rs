@@ -63,6 +63,9 @@ impl Player<'_> {
         connect(&socket, &SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))?;
         let stream = TcpStream::from(socket);
         stream.set_nodelay(true)?;
+        // Where the actor never reads, the run ends all the same.
+        let left = self.until.saturating_duration_since(Instant::now());
+        stream.set_write_timeout(Some(left.max(Duration::from_millis(1))))?;
         Ok(stream)
     }
 

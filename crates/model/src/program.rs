@@ -160,6 +160,10 @@ pub enum Opt {
     Nodelay(bool),
     /// SO_SNDBUF.
     Sndbuf(u32),
+    /// TCP_NOTSENT_LOWAT.
+    Lowat(u32),
+    /// SO_LINGER: off, or so many seconds.
+    Linger(Option<u8>),
     /// SO_ERROR.
     Error,
     /// O_NONBLOCK, by fcntl.

@@ -1,6 +1,7 @@
 //! Runs a program once: the actor in a process of its own, the peers here.
 
 use crate::board::{Board, Entry};
+use crate::hung;
 use crate::peer::{Player, Seen};
 use crate::program::{CONNECTIONS, Program};
 use anyhow::{Context, Result, bail};
@@ -13,6 +14,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
+
+/// How long an event may take before it counts as lost. A run that lasts three
+/// times as long hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How the program is run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +48,7 @@ pub fn modes() -> Vec<Mode> {
 }
 
 /// What was seen of one run.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     /// Every call and every step.
     pub entries: Vec<Entry>,
@@ -53,8 +58,8 @@ pub struct Outcome {
     pub status: ExitStatus,
     /// What it said on standard error.
     pub said: String,
-    /// It had to be killed.
-    pub killed: bool,
+    /// It had to be killed: what its threads were waiting for.
+    pub hung: Option<String>,
 }
 
 /// Runs programs, one at a time.
@@ -62,9 +67,11 @@ pub struct Runner {
     actor: PathBuf,
     dir: Dir,
     board: Shared<Board>,
-    stats: Shared<Table>,
+    stats: Vec<(Mode, Shared<Table>)>,
     /// How long an event may take before it counts as lost.
     pub patience: Duration,
+    /// Alters what was seen of a run under ESCA: tests of the checker.
+    pub spoil: Option<fn(&mut Outcome)>,
 }
 
 impl Runner {
@@ -73,21 +80,27 @@ impl Runner {
     pub fn new(actor: &Path) -> Runner {
         let dir = Dir::new();
         let board = Shared::create(&dir.path().join("board"));
-        let stats = Shared::<Table>::create(&dir.path().join("stats"));
-        stats.init();
+        let stats = modes().into_iter().enumerate().map(|(k, mode)| {
+            let table = Shared::<Table>::create(&dir.path().join(format!("stats-{k}")));
+            table.init();
+            (mode, table)
+        });
+        let stats = stats.collect();
         Runner {
             actor: actor.to_owned(),
             dir,
             board,
             stats,
-            patience: Duration::from_secs(20),
+            patience: PATIENCE,
+            spoil: None,
         }
     }
 
-    /// A counter of the library, over all runs.
+    /// Counters of the library over all runs of each mode, added up.
     #[must_use]
-    pub fn count(&self, counter: Counter) -> u64 {
-        self.stats.total(counter)
+    pub fn counts(&self, counters: &[Counter]) -> Vec<(Mode, u64)> {
+        let sum = |t: &Shared<Table>| counters.iter().map(|c| t.total(*c)).sum();
+        self.stats.iter().map(|(m, t)| (*m, sum(t))).collect()
     }
 
     /// Runs `program` once.
@@ -118,14 +131,18 @@ impl Runner {
             return Err(e.context(said));
         }
         let end = Instant::now() + self.patience * 3;
-        let (peers, status, killed) = self.play(program, &mut child, end)?;
-        Ok(Outcome {
+        let (peers, status, hung) = self.play(program, &mut child, end)?;
+        let mut outcome = Outcome {
             entries: self.board.entries(),
             peers,
             status,
             said: std::fs::read_to_string(said).unwrap_or_default(),
-            killed,
-        })
+            hung,
+        };
+        if let (Mode::Esca(..), Some(spoil)) = (mode, self.spoil) {
+            spoil(&mut outcome);
+        }
+        Ok(outcome)
     }
 
     fn set_up(&self, command: &mut Command, mode: Mode) {
@@ -138,8 +155,10 @@ impl Runner {
             command
                 .env("LD_PRELOAD", library())
                 .env("ESCA_POLICY", policy)
-                .env("ESCA_BACKEND", backend)
-                .env("ESCA_STATS_SHM", self.stats.path());
+                .env("ESCA_BACKEND", backend);
+            if let Some((_, stats)) = self.stats.iter().find(|(m, _)| *m == mode) {
+                command.env("ESCA_STATS_SHM", stats.path());
+            }
         }
     }
 
@@ -163,7 +182,7 @@ impl Runner {
         program: &Program,
         child: &mut Child,
         end: Instant,
-    ) -> Result<(Vec<Option<Seen>>, ExitStatus, bool)> {
+    ) -> Result<(Vec<Option<Seen>>, ExitStatus, Option<String>)> {
         let mut connected = Vec::new();
         for connection in 0..CONNECTIONS {
             let Some(peer) = program.peer(connection) else {
@@ -190,25 +209,25 @@ impl Runner {
                 })
                 .collect();
             self.board.ready.store(2, SeqCst);
-            let (status, killed) = wait(child, end)?;
+            let (status, hung) = wait(child, end)?;
             self.board.gone.store(1, SeqCst);
             let mut peers: Vec<_> = (0..CONNECTIONS).map(|_| None).collect();
             for (connection, player) in playing {
                 peers[connection] = player.join().ok();
             }
-            Ok((peers, status, killed))
+            Ok((peers, status, hung))
         })
     }
 }
 
-fn wait(child: &mut Child, end: Instant) -> Result<(ExitStatus, bool)> {
+fn wait(child: &mut Child, end: Instant) -> Result<(ExitStatus, Option<String>)> {
     loop {
         if let Some(status) = child.try_wait()? {
-            return Ok((status, false));
+            return Ok((status, None));
         }
         if Instant::now() > end {
-            child.kill()?;
-            return Ok((child.wait()?, true));
+            let waits_for = hung::end_family(child.id());
+            return Ok((child.wait()?, Some(waits_for)));
         }
         std::thread::sleep(Duration::from_micros(100));
     }

@@ -233,6 +233,16 @@ pub(crate) fn option(fd: i32, opt: Opt) -> Ret {
         Opt::IsCorked => get(libc::IPPROTO_TCP, libc::TCP_CORK),
         Opt::Nodelay(on) => set(libc::IPPROTO_TCP, libc::TCP_NODELAY, on.into()),
         Opt::Sndbuf(n) => set(libc::SOL_SOCKET, libc::SO_SNDBUF, n as i32),
+        Opt::Lowat(n) => set(libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT, n as i32),
+        Opt::Linger(seconds) => {
+            let linger = libc::linger {
+                l_onoff: seconds.is_some().into(),
+                l_linger: seconds.unwrap_or(0).into(),
+            };
+            let (at, len) = (from_ref(&linger).cast(), size_of::<libc::linger>() as u32);
+            // SAFETY: a struct that lives through the call, with its length.
+            ret(unsafe { libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_LINGER, at, len) })
+        }
         Opt::Error => get(libc::SOL_SOCKET, libc::SO_ERROR),
         Opt::Nonblock(on) => {
             let flags = libc::O_RDWR | if on { libc::O_NONBLOCK } else { 0 };

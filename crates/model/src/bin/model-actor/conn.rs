@@ -6,6 +6,7 @@ use esca_model::board::Fault;
 use esca_model::program::Waits;
 use std::mem::zeroed;
 use std::ptr::null_mut;
+use std::sync::atomic::Ordering::SeqCst;
 
 /// One connection, as one thread knows it.
 #[derive(Clone)]
@@ -115,7 +116,7 @@ impl Hand<'_> {
                     c.readable |= bits & (IN | ENDS) != 0;
                 }
                 // A child has the connection too: the kernel goes on.
-                None if self.inherited[id] => {}
+                None if self.world.inherited[id].load(SeqCst) => {}
                 None => self.fault(Fault::Stale, id),
             }
         }

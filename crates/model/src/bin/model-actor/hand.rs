@@ -6,7 +6,7 @@ use crate::calls::{self, Ret};
 use crate::conn::Conn;
 use esca_model::board::{Entry, Fault, Kind, NOBODY};
 use esca_model::bytes;
-use esca_model::program::{CONNECTIONS, How, Take};
+use esca_model::program::{How, Take};
 use std::sync::atomic::Ordering::SeqCst;
 
 pub(crate) struct Hand<'a> {
@@ -20,8 +20,6 @@ pub(crate) struct Hand<'a> {
     pub step: u32,
     /// Children not waited for.
     pub children: Vec<i32>,
-    /// Connections that a child inherited.
-    pub inherited: [bool; CONNECTIONS],
 }
 
 /// A result as the log has it.
@@ -42,7 +40,6 @@ impl<'a> Hand<'a> {
             next: vec![0; streams],
             step: 0,
             children: Vec::new(),
-            inherited: [false; CONNECTIONS],
         }
     }
 
@@ -171,6 +168,9 @@ impl<'a> Hand<'a> {
         };
         let mut buffer = vec![0; n];
         let ret = calls::read(fd, &mut buffer, take);
+        if n == 0 {
+            return ret;
+        }
         let epoch = self.epoch();
         // A peek is no progress: it is logged as asking for nothing.
         let asked = if take == Take::Peek { 0 } else { n };

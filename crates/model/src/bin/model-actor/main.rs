@@ -9,13 +9,13 @@ mod hand;
 mod ops;
 
 use esca_model::board::{Board, Fault, Kind, NOBODY};
-use esca_model::program::{End, How, Owner, Program, STREAMS, Waits};
+use esca_model::program::{CONNECTIONS, End, How, Owner, Program, STREAMS, Waits};
 use esca_suite::shared::Shared;
 use hand::Hand;
 use rustix::fs::{Mode, OFlags, RawDir};
 use std::mem::MaybeUninit;
 use std::os::fd::AsRawFd;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering::SeqCst};
 
 /// Exit status where an event did not come.
 pub(crate) const LOST: i32 = 96;
@@ -31,6 +31,9 @@ pub(crate) struct World {
     /// How long a wait may last before the event counts as lost, in ms.
     pub patience: i32,
     pub forks: AtomicU32,
+    /// Connections that were opened, and those that a child has too.
+    pub opened: [AtomicBool; CONNECTIONS],
+    pub inherited: [AtomicBool; CONNECTIONS],
     /// Children that nobody has waited for.
     pub loose: AtomicU32,
     arrived: AtomicUsize,
@@ -54,6 +57,8 @@ fn main() {
         eprintln!("usage: model-actor PROGRAM BOARD PATIENCE_MS");
         std::process::exit(2);
     };
+    // Nobody is left who would end a run that hangs.
+    let _ = rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL));
     let text = std::fs::read_to_string(program).expect("the program");
     let program = Program::from_text(&text).expect("a program");
     assert!(!program.streams.is_empty(), "a program without streams");
@@ -63,6 +68,8 @@ fn main() {
         patience: patience.parse().expect("a number"),
         program,
         forks: AtomicU32::new(0),
+        opened: [const { AtomicBool::new(false) }; CONNECTIONS],
+        inherited: [const { AtomicBool::new(false) }; CONNECTIONS],
         loose: AtomicU32::new(0),
         arrived: AtomicUsize::new(0),
         rounds: AtomicUsize::new(0),

@@ -161,6 +161,7 @@ impl Hand<'_> {
         }
         let id = program.connection(s, self.next[s]);
         self.next[s] += 1;
+        self.world.opened[id].store(true, SeqCst);
         let (fd, port) = calls::accept(self.world.listeners[s], stream.accept4);
         if u32::from(port) != board.peers[id].load(SeqCst) {
             self.fault(Fault::Accept, id);
@@ -237,8 +238,8 @@ impl Hand<'_> {
         if single {
             self.next_epoch();
         }
-        for c in self.conns.iter().flatten() {
-            self.inherited[c.id] = true;
+        for (opened, inherited) in world.opened.iter().zip(&world.inherited) {
+            inherited.fetch_or(opened.load(SeqCst), SeqCst);
         }
         // SAFETY: the child does what a forked child of a threaded program
         // may do with this C library, and ends by _exit.
@@ -265,7 +266,10 @@ impl Hand<'_> {
     fn be_child(&mut self, nth: usize, ops: &[Op], waited_for: bool) {
         let parents = self.epoll;
         let mut child = Hand::new(self.world, nth);
-        child.inherited = [true; _];
+        self.world
+            .inherited
+            .iter()
+            .for_each(|i| i.store(true, SeqCst));
         child.step = self.step;
         child.next = vec![usize::MAX; self.next.len()];
         child.conns = self.conns.clone();
