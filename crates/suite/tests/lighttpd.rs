@@ -137,7 +137,9 @@ fn cgi(port: u16) -> Vec<Reply> {
     let reply = http.reply("POST").expect("the echo");
     assert_same("the echo", &body, &reply.body);
     all.push(reply);
-    all.push(http.get("/1024"));
+    // A file large enough for sendfile, behind its header: what CGI sends as
+    // it comes has nothing to be merged with.
+    all.push(http.get("/1048576"));
     // How the answer is cut into chunks depends on when the program's pieces
     // come, so only the joined body is compared, which Http::reply gives.
     all
@@ -148,7 +150,7 @@ fn cgi_buffered() {
     compare(
         "server.stream-response-body = 0",
         cgi,
-        Server::assert_active,
+        Server::assert_aggregated,
     );
 }
 
@@ -157,6 +159,6 @@ fn cgi_streamed() {
     compare(
         "server.stream-response-body = 1",
         cgi,
-        Server::assert_active,
+        Server::assert_aggregated,
     );
 }
