@@ -17,7 +17,7 @@ setup:          ## install the Debian packages that are missing
 	sh scripts/setup.sh demo
 
 setup-test:
-	sh scripts/setup.sh demo test suites
+	sh scripts/setup.sh demo test suites matrix-small
 
 demo: setup build   ## unmodified nginx without and with ESCA, side by side
 	$(ESCA) demo $(SERVER)
@@ -121,3 +121,11 @@ test-deb: setup-deb deb  ## install, use and purge them in a clean root (as root
 stress: setup-test build
 	ESCA_STRESS=1 ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
 		$(CARGO) test -p esca-suite --test 'faults_*' -- --nocapture $(STRESS)
+
+# The compatibility matrix: unmodified Debian programs, without and with ESCA,
+# bytes compared; writes docs/compatibility.md. MATRIX="--only redis" for a part.
+.PHONY: matrix
+matrix: build
+	sh scripts/setup.sh matrix-small matrix
+	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so $(CARGO) run -q -p esca-matrix -- \
+		$(if $(MATRIX),$(MATRIX),--table docs/compatibility.md)

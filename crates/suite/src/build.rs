@@ -56,8 +56,13 @@ pub fn c_program(source: &str, dir: &Dir, options: &[&str]) -> PathBuf {
     program
 }
 
-/// Runs a command that must succeed; its output.
+/// Runs a command that must succeed; its output, which is text.
 pub fn run(command: &mut Command) -> String {
+    String::from_utf8(output_of(command)).expect("text")
+}
+
+/// Runs a command that must succeed; its output.
+pub fn output_of(command: &mut Command) -> Vec<u8> {
     let done = command
         .output()
         .unwrap_or_else(|e| panic!("{command:?}: {e}"));
@@ -67,5 +72,5 @@ pub fn run(command: &mut Command) -> String {
         done.status,
         String::from_utf8_lossy(&done.stderr)
     );
-    String::from_utf8(done.stdout).expect("text")
+    done.stdout
 }

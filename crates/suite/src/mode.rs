@@ -4,6 +4,7 @@ use crate::dir::Dir;
 use crate::shared::Shared;
 use esca_abi::json::BACKENDS;
 use esca_abi::stats::{ALL, Counter, NAMES, Table};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -47,6 +48,23 @@ pub fn library() -> PathBuf {
     })
 }
 
+/// The preload library's file name.
+#[must_use]
+pub fn library_name() -> String {
+    let path = library();
+    let name = path.file_name().expect("a file's path");
+    name.to_string_lossy().into_owned()
+}
+
+/// What is preloaded beside a command's own libraries.
+fn preload(own: Option<OsString>) -> OsString {
+    match own {
+        None => library().into(),
+        Some(own) if own.to_string_lossy().contains(&library_name()) => own,
+        Some(own) => [library().into(), own].join(OsStr::new(":")),
+    }
+}
+
 /// The statistics of the processes of one run.
 pub struct Stats {
     table: Shared<Table>,
@@ -55,9 +73,15 @@ pub struct Stats {
 
 impl Mode {
     /// Sets a command up to run this way. The statistics fill while it runs.
+    ///
+    /// Libraries that the command's own LD_PRELOAD names stay, behind ours
+    /// unless it names ours too.
     pub fn apply(self, command: &mut Command) -> Option<Stats> {
+        let own = command.get_envs().find(|(name, _)| *name == "LD_PRELOAD");
+        let own = own.and_then(|(_, value)| value).map(OsString::from);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("ESCA_") || name == "LD_PRELOAD" {
+            let preload = name == "LD_PRELOAD" && own.is_none();
+            if preload || name.to_string_lossy().starts_with("ESCA_") {
                 command.env_remove(name);
             }
         }
@@ -65,7 +89,7 @@ impl Mode {
             Mode::Plain => return None,
             Mode::Esca(policy) => {
                 command
-                    .env("LD_PRELOAD", library())
+                    .env("LD_PRELOAD", preload(own))
                     .env("ESCA_POLICY", policy);
                 if let Some(backend) = backend() {
                     command.env("ESCA_BACKEND", backend);

@@ -50,8 +50,7 @@ impl Server {
             // ld.so only warns when it cannot load a library.
             let maps = format!("/proc/{}/maps", server.child.id());
             let maps = std::fs::read_to_string(maps).expect("the process's maps");
-            let library = crate::mode::library();
-            let loaded = maps.contains(&*library.to_string_lossy());
+            let loaded = maps.contains(&crate::mode::library_name());
             assert!(loaded, "the library was not loaded: {command:?}");
         }
         server
