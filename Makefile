@@ -99,8 +99,8 @@ suites: build
 # The differential model (docs/testing.md).
 .PHONY: soak
 soak: build     ## random programs with and without ESCA, for SOAK_SECONDS
-	$(CARGO) build --release -p esca-model
-	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so target/release/esca-model soak
+	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
+		$(CARGO) run -q -p esca-model -- soak $(SOAK)
 
 # Debian packages: esca (library, tools, pages) and esca-dkms (the module's
 # sources), in target/debian. cargo-deb comes from crates.io where it is missing.

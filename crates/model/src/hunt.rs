@@ -244,7 +244,7 @@ impl Catch {
         std::fs::create_dir_all(dir)?;
         std::fs::write(&path, &text)?;
         Ok(format!(
-            "{text}\n  replay it with: cargo run --release -p esca-model -- replay {}\n",
+            "{text}\n  replay it with: cargo run -p esca-model -- replay {}\n",
             path.display()
         ))
     }
