@@ -1,6 +1,6 @@
 //! What the judge knows of one connection from the program and the log.
 
-use super::{operation, ops};
+use super::{child_at_large, operation};
 use crate::board::{Entry, Kind};
 use crate::program::{Op, Opt, Program, THREADS, Way};
 use crate::run::Outcome;
@@ -64,7 +64,6 @@ pub(super) fn facts(program: &Program, run: &Outcome, connection: usize) -> Opti
     let small = |o: Opt| matches!(o, Opt::Sndbuf(_) | Opt::Lowat(_));
     // Its close is a reset.
     let resets = options().any(|o| o == Opt::Linger(Some(0)));
-    let leaves = |op: &Op| matches!(op, Op::Fork { wait: false, .. });
     Some(Facts {
         breaks: peer.breaks() || resets || abroad || refuses && peer.sends() > 0,
         stops: peer.stops(),
@@ -73,6 +72,6 @@ pub(super) fn facts(program: &Program, run: &Outcome, connection: usize) -> Opti
         deaf: ways().any(|w| w != Way::Write),
         input_taken: read as u64 >= peer.sends(),
         roomy: peer.rcvbuf.is_none() && asked <= ROOMY && !options().any(small),
-        racing: shut && ops(program).any(leaves),
+        racing: shut && child_at_large(program),
     })
 }

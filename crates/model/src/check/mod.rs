@@ -76,6 +76,12 @@ fn ops(program: &Program) -> impl Iterator<Item = &Op> {
     program.rounds.iter().flat_map(|r| r.0.iter().flatten())
 }
 
+/// Whether a child may be at work while a thread of its parent is.
+fn child_at_large(program: &Program) -> bool {
+    let threads = program.threads() > 1;
+    ops(program).any(|op| matches!(op, Op::Fork { wait, .. } if threads || !wait))
+}
+
 /// The operation that a step of the log stands for.
 fn operation(program: &Program, step: u32) -> Option<&Op> {
     let (round, thread) = (step >> 20, step >> 18 & 3);

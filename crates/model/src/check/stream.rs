@@ -1,7 +1,7 @@
 //! One connection's bytes, as its peer got them, against the log.
 
 use super::facts::Facts;
-use super::{Rule, Violation, operation, ops, step};
+use super::{Rule, Violation, child_at_large, operation, ops, step};
 use crate::board::{Entry, Kind};
 use crate::bytes;
 use crate::peer::{Ended, Seen};
@@ -120,7 +120,7 @@ fn one_piece(program: &Program, e: &Entry) -> bool {
             Op::Opt {
                 opt: Opt::Nonblock(_) | Opt::Fionbio(_),
                 ..
-            } | Op::Fork { wait: false, .. }
+            }
         )
     };
     let apart = [
@@ -130,5 +130,5 @@ fn one_piece(program: &Program, e: &Entry) -> bool {
         How::Splice,
         How::Sendmmsg,
     ];
-    !apart.contains(&how) && !ops(program).any(blocks)
+    !apart.contains(&how) && !ops(program).any(blocks) && !child_at_large(program)
 }
