@@ -129,3 +129,10 @@ matrix: build
 	sh scripts/setup.sh matrix-small matrix
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so $(CARGO) run -q -p esca-matrix -- \
 		$(if $(MATRIX),$(MATRIX),--table docs/compatibility.md)
+
+# Models of what the engine's threads share, under every interleaving. In a
+# directory of its own: --cfg loom is another build of everything.
+.PHONY: loom
+loom:
+	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR=target/loom \
+		$(CARGO) test -p esca-engine --release --test loom -- --nocapture $(LOOM)

@@ -10,13 +10,14 @@ use crate::segment::{Segment, WaitKind};
 use crate::settings::{Policy, Settings};
 use crate::slot::{Slot, Slots, bits, owner_of};
 use crate::sweeper::Sweeper;
+use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32};
 use crate::sys;
 use esca_abi::stats::{self, Counter};
 use libc::iovec;
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32, Ordering::*};
+use std::sync::atomic::Ordering::*;
 
 /// Threads that can have a segment; others go straight through.
-pub(crate) const THREADS: usize = 4096;
+pub(crate) const THREADS: usize = if cfg!(loom) { 3 } else { 4096 };
 /// Streams that one flush hands to the backend at a time.
 pub(crate) const TABLE: usize = 64;
 
@@ -479,6 +480,7 @@ impl Drop for Engine {
     fn drop(&mut self) {
         self.flush_everything(&stats::Slot::new(), Counter::FlushLife);
         self.sweeper.stop();
+        self.residues.close();
         for p in &self.segments {
             let seg = p.load(Acquire);
             if !seg.is_null() {

@@ -28,6 +28,7 @@ pub mod segment;
 pub mod settings;
 pub mod slot;
 mod sweeper;
+mod sync;
 mod sys;
 mod trouble;
 mod waits;

@@ -1,10 +1,10 @@
 //! A small futex lock: no allocation, no poisoning, no library calls that
 //! could be interposed, and the same after fork.
 
-use rustix::thread::futex;
+use crate::sync::Futex;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
-use std::sync::atomic::{AtomicU32, Ordering::*};
+use std::sync::atomic::Ordering::*;
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -25,8 +25,12 @@ pub fn taken() -> u64 {
 
 /// A value behind a futex.
 pub struct Lock<T> {
-    word: AtomicU32,
+    word: Futex,
     value: UnsafeCell<T>,
+    /// Has loom look for two holders at a time, or one who does not see what
+    /// the one before him did.
+    #[cfg(loom)]
+    holder: loom::cell::UnsafeCell<()>,
 }
 
 // SAFETY: the value is reached only while the word is held, by one thread.
@@ -39,10 +43,12 @@ pub struct Guard<'a, T>(&'a Lock<T>);
 
 impl<T> Lock<T> {
     /// An open lock.
-    pub const fn new(value: T) -> Self {
+    pub fn new(value: T) -> Self {
         Lock {
-            word: AtomicU32::new(FREE),
+            word: Futex::new(FREE),
             value: UnsafeCell::new(value),
+            #[cfg(loom)]
+            holder: loom::cell::UnsafeCell::new(()),
         }
     }
 
@@ -58,7 +64,14 @@ impl<T> Lock<T> {
         {
             self.wait();
         }
+        self.held();
         Guard(self)
+    }
+
+    #[inline]
+    fn held(&self) {
+        #[cfg(loom)]
+        self.holder.with_mut(|_| ());
     }
 
     /// Takes the lock if it is free.
@@ -66,14 +79,16 @@ impl<T> Lock<T> {
         self.word
             .compare_exchange(FREE, HELD, Acquire, Relaxed)
             .ok()
-            .map(|_| Guard(self))
+            .map(|_| {
+                self.held();
+                Guard(self)
+            })
     }
 
     #[cold]
     fn wait(&self) {
         while self.word.swap(WAITED, Acquire) != FREE {
-            // An error (EAGAIN, EINTR) means: look again.
-            let _ = futex::wait(&self.word, futex::Flags::PRIVATE, WAITED, None);
+            self.word.wait(WAITED, None);
         }
     }
 
@@ -104,10 +119,11 @@ impl<T> Lock<T> {
 impl<T> Drop for Guard<'_, T> {
     #[inline]
     fn drop(&mut self) {
+        self.0.held();
         // SeqCst: a deferral publishes its bytes here and then looks whether
         // the sweeper sleeps (see sweeper.rs).
         if self.0.word.swap(FREE, SeqCst) == WAITED {
-            let _ = futex::wake(&self.0.word, futex::Flags::PRIVATE, 1);
+            self.0.word.wake();
         }
     }
 }

@@ -4,10 +4,10 @@
 use crate::custody::Custody;
 use crate::lock::Lock;
 use crate::predict::Predictor;
+use crate::sync::{AtomicBool, AtomicU32};
 use crate::watch::Watcher;
 use esca_abi::stats;
 use std::cell::Cell;
-use std::sync::atomic::{AtomicBool, AtomicU32};
 
 /// What kind of call an operation was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

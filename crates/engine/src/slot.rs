@@ -1,7 +1,8 @@
 //! What is known of each descriptor: one word of state that threads change
 //! by compare-and-swap, and a table of them indexed by the descriptor.
 
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicU64, Ordering::*};
+use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
+use std::sync::atomic::Ordering::*;
 
 /// The facts in a state word.
 pub mod bits {
@@ -67,6 +68,7 @@ pub mod bits {
 }
 
 /// The state of one descriptor.
+#[cfg_attr(loom, derive(Default))]
 #[repr(C, align(64))]
 pub struct Slot {
     state: AtomicU64,
@@ -87,6 +89,7 @@ pub struct Slot {
     asked: AtomicBool,
 }
 
+#[cfg(not(loom))]
 const _: () = assert!(size_of::<Slot>() == 64);
 
 impl Slot {
@@ -253,6 +256,11 @@ impl Slots {
     /// Those of mmap(2): the address space may be limited.
     pub fn new(len: usize) -> rustix::io::Result<Self> {
         let base = crate::sys::map_private(len * size_of::<Slot>())?;
+        #[cfg(loom)]
+        for i in 0..len {
+            // SAFETY: in bounds of the mapping. Loom's atomics are not zeroes.
+            unsafe { base.cast::<Slot>().add(i).write(Slot::default()) };
+        }
         Ok(Slots {
             base: base.cast(),
             len,

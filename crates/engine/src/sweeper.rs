@@ -11,13 +11,13 @@ use crate::engine::Engine;
 use crate::lock::Lock;
 use crate::residue::{Standing, WAKE, borrow};
 use crate::slot::bits;
+use crate::sync::{AtomicI32, AtomicU32, Futex};
 use esca_abi::stats::Counter;
 use rustix::event::epoll;
 use rustix::fd::{FromRawFd, IntoRawFd, OwnedFd};
-use rustix::thread::futex;
 use rustix::time::Timespec;
 use std::mem::MaybeUninit;
-use std::sync::atomic::{AtomicI32, AtomicU32, Ordering::*};
+use std::sync::atomic::Ordering::*;
 
 /// From one look to the next while handlers are known to compute for long,
 /// and from a look that saw something in custody to the one that checks
@@ -29,9 +29,9 @@ const TICK_NS: i64 = 700_000;
 /// cost (contract 8).
 const LONG_NS: i64 = 10_000_000;
 /// Short ticks after bytes were found that waited too long.
-const ALERT_TICKS: u32 = 4000;
+const ALERT_TICKS: u32 = if cfg!(loom) { 1 } else { 4000 };
 /// Looks without a deferral after which the sweeper sleeps.
-const IDLE_TICKS: u32 = 20;
+const IDLE_TICKS: u32 = if cfg!(loom) { 0 } else { 20 };
 
 /// Ticks after which bytes in custody are overdue.
 const AGE: u32 = 2;
@@ -42,7 +42,7 @@ const ASLEEP: u32 = 2;
 const STOPPING: u32 = 3;
 
 pub(crate) struct Sweeper {
-    state: AtomicU32,
+    state: Futex,
     /// Advances while awake.
     pub tick: AtomicU32,
     /// Ticks after which bytes in custody are overdue: [`AGE`] but in tests.
@@ -50,18 +50,18 @@ pub(crate) struct Sweeper {
     start: Lock<()>,
     /// Wakes a sweeper that waits for writable sockets; -1 for none.
     eventfd: AtomicI32,
-    thread: AtomicU32,
+    thread: Futex,
 }
 
 impl Sweeper {
-    pub const fn new() -> Self {
+    pub fn new() -> Self {
         Sweeper {
-            state: AtomicU32::new(NONE),
+            state: Futex::new(NONE),
             tick: AtomicU32::new(AGE),
             age: AGE,
             start: Lock::new(()),
             eventfd: AtomicI32::new(-1),
-            thread: AtomicU32::new(0),
+            thread: Futex::new(0),
         }
     }
 
@@ -95,7 +95,7 @@ impl Sweeper {
             .compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst)
             .is_ok()
         {
-            let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
+            self.state.wake();
             self.ring();
         }
     }
@@ -139,10 +139,10 @@ impl Sweeper {
         if was == NONE {
             return;
         }
-        let _ = futex::wake(&self.state, futex::Flags::PRIVATE, 1);
+        self.state.wake();
         self.ring();
         while self.thread.load(SeqCst) != 0 {
-            let _ = futex::wait(&self.thread, futex::Flags::PRIVATE, 1, None);
+            self.thread.wait(1, None);
         }
         self.close_eventfd();
     }
@@ -196,6 +196,10 @@ impl Sweeper {
 /// Starts the thread with every signal blocked, so that none of the
 /// program's handlers runs on it.
 fn spawn(engine: &Engine) -> bool {
+    if cfg!(loom) {
+        // The model runs it: Engine::sweep.
+        return true;
+    }
     extern "C" fn main(engine: *mut libc::c_void) -> *mut libc::c_void {
         // SAFETY: the engine outlives its sweeper: it is never freed, or
         // waits for the thread (stop).
@@ -203,7 +207,7 @@ fn spawn(engine: &Engine) -> bool {
         (engine.own_thread)();
         run(engine);
         engine.sweeper.thread.store(0, SeqCst);
-        let _ = futex::wake(&engine.sweeper.thread, futex::Flags::PRIVATE, 1);
+        engine.sweeper.thread.wake();
         std::ptr::null_mut()
     }
     engine.sweeper.thread.store(1, SeqCst);
@@ -295,6 +299,19 @@ fn run(engine: &Engine) {
     }
 }
 
+#[cfg(loom)]
+impl Engine {
+    /// Is the sweeper until [`Engine::stop_sweeping`].
+    pub fn sweep(&self) {
+        run(self);
+    }
+
+    /// Ends [`Engine::sweep`].
+    pub fn stop_sweeping(&self) {
+        self.sweeper.stop();
+    }
+}
+
 /// Waits a tick, or until kicked; drains what became writable meanwhile.
 fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
     let me = &engine.sweeper;
@@ -312,9 +329,16 @@ fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
         } else {
             (AWAKE, Some(&tick))
         };
-        let _ = futex::wait(&me.state, futex::Flags::PRIVATE, word, limit);
+        me.state.wait(word, limit);
         return;
     };
+    if cfg!(loom) {
+        // Every socket may be writable at any time.
+        engine
+            .residues
+            .retry(|fd, id, end| engine.residue_over(fd, id, end));
+        return me.state.wait(u32::MAX, Some(&tick));
+    }
     if me.eventfd.load(SeqCst) < 0 {
         me.wire(engine);
     }

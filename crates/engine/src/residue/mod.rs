@@ -18,6 +18,7 @@ mod processes;
 
 use crate::backend::{Backend, Direct};
 use crate::lock::Lock;
+use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
 use crate::sys;
 use headroom::Headroom;
 use libc::iovec;
@@ -27,7 +28,7 @@ pub(crate) use one::Standing;
 use one::{HEAD, Residue, Shared, memory};
 use rustix::event::epoll;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize, Ordering::*};
+use std::sync::atomic::Ordering::*;
 
 /// Memory of the process's residues above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
@@ -181,6 +182,15 @@ impl Residues {
         let e = to_high(e).into_raw_fd();
         self.epoll.store(e, Release);
         Ok(e)
+    }
+
+    /// Gives the epoll set back: the engine ends.
+    pub fn close(&mut self) {
+        let e = self.epoll.swap(-1, AcqRel);
+        if e >= 0 {
+            // SAFETY: ours, and the swap took the only reference to it.
+            drop(unsafe { OwnedFd::from_raw_fd(e) });
+        }
     }
 
     /// Runs `f` on residue `id` (`None` if it is gone), under the lock; then
