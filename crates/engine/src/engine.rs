@@ -141,6 +141,7 @@ impl Engine {
             if !seg.taken.swap(true, Acquire) {
                 seg.wait.set(WaitKind::None);
                 self.renew(seg);
+                self.renew_passes(seg);
                 return Some(seg);
             }
         }
@@ -157,7 +158,9 @@ impl Engine {
         place.store(seg, Release);
         self.segments_len.store(id + 1, Release);
         // SAFETY: segments are never unmapped before the engine ends.
-        Some(unsafe { &*seg })
+        let seg = unsafe { &*seg };
+        self.renew_passes(seg);
+        Some(seg)
     }
 
     /// Takes the segment back from a thread that ends.

@@ -27,13 +27,18 @@ impl Engine {
         self.renew(seg);
     }
 
-    /// After a wait that reported `events` descriptors.
+    /// After a wait that reported `events` descriptors. Takes no lock and
+    /// leaves errno alone.
     ///
     /// In policy batch a round's first answers shall not wait for its last:
     /// they go when a quarter of the round is done; all together where one
     /// kernel entry does for them all.
     #[inline]
     pub fn after_wait(&self, seg: &Segment, events: u32) {
+        if events < 2 && seg.lone.get() {
+            // As after the last one.
+            return;
+        }
         let round = if self.backend.gathers() {
             TABLE as u32
         } else {

@@ -2,62 +2,56 @@
 //! the engine.
 
 use crate::process;
-use crate::real::{errno, interpose, set_errno};
+use crate::real::interpose;
 use crate::thread::enter;
 use esca_engine::segment::WaitKind;
+use esca_engine::{Engine, Segment};
 use libc::{c_int, epoll_event, fd_set, nfds_t, pollfd, sigset_t, size_t, timespec, timeval};
 
-#[inline]
-fn before(kind: WaitKind) {
+/// Before a wait: the segment ends. What the look after it needs, if there is
+/// to be one.
+#[inline(always)]
+fn before(kind: WaitKind) -> Option<(&'static Engine, &'static Segment)> {
     process::wake();
-    if let Some(i) = enter() {
-        i.before_wait(i.seg, kind);
-    }
+    let i = enter()?;
+    i.before_wait(i.seg, kind);
+    Some(i.leave())
 }
 
-#[inline]
-fn after(n: c_int) -> c_int {
-    if let Some(i) = enter() {
-        i.after_wait(i.seg, n.max(0) as u32);
-    }
-    n
-}
-
+/// The events that the kernel wrote.
+///
 /// # Safety
-/// `n` events stand at `events`, as the kernel left them.
+/// `n` events stand at `events`, if it is more than none.
 #[inline]
-unsafe fn after_epoll(events: *const epoll_event, n: c_int) -> c_int {
-    if let Some(i) = enter() {
-        let events = if n > 0 {
-            // SAFETY: the caller's promise.
-            unsafe { std::slice::from_raw_parts(events, n as usize) }
-        } else {
-            &[]
-        };
-        i.after_epoll(i.seg, events);
+unsafe fn reported<'a>(events: *const epoll_event, n: c_int) -> &'a [epoll_event] {
+    if n > 0 {
+        // SAFETY: the caller's promise.
+        unsafe { std::slice::from_raw_parts(events, n as usize) }
+    } else {
+        &[]
     }
-    n
 }
 
-/// Runs a wait between the two hooks with its errno kept.
+/// Runs a wait between the two looks; the one after it takes no lock and
+/// leaves errno alone.
 macro_rules! wait {
     ($call:expr) => {{
-        before(WaitKind::Level);
+        let look = before(WaitKind::Level);
         // SAFETY: the caller's arguments, passed on.
         let n = unsafe { $call };
-        let e = errno();
-        after(n);
-        set_errno(e);
+        if let Some((engine, seg)) = look {
+            engine.after_wait(seg, n.max(0) as u32);
+        }
         n
     }};
     ($events:ident, $call:expr) => {{
-        before(WaitKind::Epoll);
+        let look = before(WaitKind::Epoll);
         // SAFETY: the caller's arguments, passed on.
         let n = unsafe { $call };
-        let e = errno();
-        // SAFETY: the kernel wrote n events.
-        unsafe { after_epoll($events, n) };
-        set_errno(e);
+        if let Some((engine, seg)) = look {
+            // SAFETY: the kernel wrote n events.
+            engine.after_epoll(seg, unsafe { reported($events, n) });
+        }
         n
     }};
 }
