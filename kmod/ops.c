@@ -441,10 +441,6 @@ s64 esca_glue_sendfile_copy(struct esca_run *r, int outfd, int infd, u64 off,
 	ret = -EOPNOTSUPP;
 	if (!in->f_op->read_iter)
 		goto put;
-	sock = esca_socket(r, outfd, &err);
-	ret = err;
-	if (!sock)
-		goto put;
 	vec.iov_base = *r->bounce;
 	vec.iov_len = len;
 	iov_iter_kvec(&iter, ITER_DEST, &vec, 1, len);
@@ -454,6 +450,12 @@ s64 esca_glue_sendfile_copy(struct esca_run *r, int outfd, int infd, u64 off,
 		goto put;
 	add_rchar(current, ret);
 	vec.iov_len = ret;
+	/* only now: at the file's end the socket is not asked for */
+	sock = esca_socket(r, outfd, &err);
+	if (!sock) {
+		ret = err;
+		goto put;
+	}
 	iov_iter_kvec(&msg.msg_iter, ITER_SOURCE, &vec, 1, ret);
 	esca_msg(&msg, esca_send_flags(sock->file, flags));
 	ret = sock_sendmsg(sock, &msg);

@@ -246,11 +246,9 @@ fn everything(m: &Memory) -> Vec<Op> {
                 (1 << 63, 5),
                 (0, COPY_MAX),
             ] {
-                if file == FILE {
-                    all.push(with(op(SendFileCopy, fd, 0, len), |o| {
-                        (o.fd2, o.off) = (file, off)
-                    }));
-                }
+                all.push(with(op(SendFileCopy, fd, 0, len), |o| {
+                    (o.fd2, o.off) = (file, off)
+                }));
             }
         }
     }
@@ -266,12 +264,11 @@ fn everything(m: &Memory) -> Vec<Op> {
     all
 }
 
-/// Operations that the module refuses although there is a plain call (to send
-/// a file to what is no socket), or that are no one plain call when they fail.
+/// What the module refuses although there is a plain call: to send a file to
+/// what is no socket.
 fn refused(o: &Op) -> bool {
-    let to_socket = [TCP[0], TCP[1], UNIX[0], UNIX[1]].contains(&o.fd);
-    let (send, copy) = (OpCode::SendFile as u32, OpCode::SendFileCopy as u32);
-    o.opcode == send && !to_socket && o.fd != NONE || o.opcode == copy && !to_socket
+    let to_socket = [TCP[0], TCP[1], UNIX[0], UNIX[1], NONE].contains(&o.fd);
+    o.opcode == OpCode::SendFile as u32 && !to_socket
 }
 
 /// A peer that is gone: EPIPE with its SIGPIPE, ECONNRESET, the end.
