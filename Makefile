@@ -17,13 +17,14 @@ setup:          ## install the Debian packages that are missing
 	sh scripts/setup.sh demo
 
 setup-test:
-	sh scripts/setup.sh demo test suites matrix-small
+	sh scripts/setup.sh demo test suites matrix-small vm
 
 demo: setup build   ## unmodified nginx without and with ESCA, side by side
 	$(ESCA) demo $(SERVER)
 
 test: setup-test build   ## every test, on the release build of the library
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so $(CARGO) test --workspace
+	@$(MAKE) --no-print-directory vm-test-short
 
 bench: setup build  ## measure; writes the data file, the plots and the README's table
 	$(ESCA) bench --json docs/figures/bench.json --plots docs/figures \
@@ -64,17 +65,19 @@ unload-lkm:     ## unload it, once nobody uses it
 
 # Virtual machines with Debian's kernels, under QEMU (docs/testing-vm.md).
 # VM="--kernel 6.1 --pti on" chooses among them.
-.PHONY: setup-vm build-vm vm-count vm-test vm-test-short
+.PHONY: setup-vm build-vm vm-count vm-test vm-test-short vm-bench
 setup-vm:
 	sh scripts/setup.sh vm
 build-vm: setup-vm build
-	$(CARGO) build -p esca-vm
+	$(CARGO) build --workspace --bin esca-vm --bin esca-vm-guest
 vm-count: build-vm   ## instructions per request: plain, and with ESCA
 	target/debug/esca-vm count $(VM)
 vm-test: build-vm    ## the kernel module on 6.12 and 6.1, with and without page-table isolation
 	target/debug/esca-vm test $(VM)
 vm-test-short: build-vm ## the same in short, on 6.12
 	target/debug/esca-vm test --short $(VM)
+vm-bench: build-vm   ## operations by plain calls and by table, for each batch size; docs/kmod.md's tables
+	target/debug/esca-vm bench --json docs/figures/vm-bench.json --page docs/kmod.md $(VM)
 
 # Fuzzing: the parsers of settings and of statistics, and the operation table.
 # cargo-fuzz wants nightly's flags, which a stable compiler takes this way.

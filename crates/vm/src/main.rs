@@ -2,6 +2,7 @@
 //! to count what ESCA saves. docs/testing-vm.md says how to use it.
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+mod bench;
 mod contents;
 mod count;
 mod image;
@@ -36,6 +37,29 @@ enum Task {
     Count(Kernels),
     /// Build the kernel module and test it
     Test(TestArgs),
+    /// What operations cost by plain calls and by table, for each batch size
+    Bench(BenchArgs),
+}
+
+#[derive(clap::Args)]
+struct BenchArgs {
+    #[command(flatten)]
+    kernels: Kernels,
+    /// Page-table isolation, on or off [default: both]
+    #[arg(long, value_parser = ["on", "off"])]
+    pti: Vec<String>,
+    /// Instructions only, no times
+    #[arg(long)]
+    counted: bool,
+    /// Write the figures to a file
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Take the figures from such a file
+    #[arg(long, conflicts_with = "json")]
+    from: Option<PathBuf>,
+    /// Put the tables into a page, between its markers
+    #[arg(long)]
+    page: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -109,6 +133,7 @@ fn start(cli: &Cli) -> Result<()> {
             Ok(())
         }
         Task::Test(t) => test(t, dir),
+        Task::Bench(b) => measure(b, dir),
         Task::Count(k) => {
             for name in or(&k.kernel, &["6.12"]) {
                 let kernel = kernel::get(name, dir)?;
@@ -140,6 +165,58 @@ fn test(t: &TestArgs, dir: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn measure(b: &BenchArgs, dir: &Path) -> Result<()> {
+    let data = match &b.from {
+        Some(path) => bench::read(path)?,
+        None => benched(b, dir)?,
+    };
+    if let Some(path) = &b.json {
+        bench::write(&data, path)?;
+    }
+    if let Some(path) = &b.page {
+        bench::page(&data, path)?;
+    }
+    for machine in &data.machines {
+        println!("\n{}", machine.table());
+    }
+    Ok(())
+}
+
+fn benched(b: &BenchArgs, dir: &Path) -> Result<bench::Data> {
+    let mut machines = Vec::new();
+    for name in or(&b.kernels.kernel, &["6.12"]) {
+        let kernel = kernel::get(name, dir)?;
+        let module = module::build(&kernel, dir)?;
+        for counted in [true, false] {
+            for pti in or(&b.pti, &["off", "on"]) {
+                if !counted && b.counted {
+                    continue;
+                }
+                let task = if counted { "bench,counted" } else { "bench" };
+                let seen = boot(
+                    &kernel,
+                    dir,
+                    Some(&module),
+                    &format!("pti={pti}"),
+                    task,
+                    counted,
+                )?;
+                machines.push(bench::Machine {
+                    kernel: kernel.release.clone(),
+                    pti: pti.into(),
+                    counted,
+                    figures: seen.figures,
+                });
+            }
+        }
+    }
+    let words: Vec<_> = std::env::args().skip(1).collect();
+    Ok(bench::Data {
+        command: format!("esca-vm {}", words.join(" ")),
+        machines,
+    })
 }
 
 /// A guest that says nothing for so long hangs. Its longest single step takes

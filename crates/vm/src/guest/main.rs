@@ -2,6 +2,7 @@
 //! the kernel's command line asks for, reports, and switches off.
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
+mod bench;
 mod child;
 mod client;
 mod count;
@@ -38,6 +39,10 @@ fn main() {
     let short = words.get(1) == Some(&"short");
     match words.first().copied() {
         Some("count") => count::run(&mut report),
+        Some("bench") => {
+            report.run("module", || module::load(""));
+            bench::run(&mut report, words.get(1) == Some(&"counted"));
+        }
         Some("module") => tests(&mut report, short),
         Some("serve") => {
             report.run("module", || module::load(""));
@@ -54,7 +59,7 @@ fn main() {
 fn tests(report: &mut Report, short: bool) {
     // The fuzzer's entries in parts, each with a seed and a child of its own.
     let (times, tables, parts, entries) = if short {
-        (10, 20, 1, 30_000)
+        (10, 20, 1, 15_000)
     } else {
         (100, 300, 20, 50_000)
     };
