@@ -16,6 +16,13 @@
 #error "esca needs Linux 6.1 or later"
 #endif
 
+/* Not zeroed by CONFIG_INIT_STACK_ALL_ZERO (GCC 12, Clang): set in full. */
+#if __has_attribute(__uninitialized__)
+#define ESCA_UNINIT __attribute__((__uninitialized__))
+#else
+#define ESCA_UNINIT
+#endif
+
 /* vma->vm_flags is set through functions since 6.3 */
 static inline void esca_vm_flags(struct vm_area_struct *vma,
 				 unsigned long set, unsigned long clear)

@@ -106,11 +106,16 @@ static struct socket *esca_socket(struct esca_run *r, int fd, int *err)
 	return sock;
 }
 
-/* All but msg_iter, field by field: a memset would cost more. */
+/*
+ * All but msg_iter, field by field. As nothing of it stays unset, the headers
+ * on our stack are ESCA_UNINIT: else the compiler, told to leave nothing on the
+ * stack without a value, would zero them first.
+ */
 static inline void esca_msg(struct msghdr *msg, u32 flags)
 {
 	msg->msg_name = NULL;
 	msg->msg_namelen = 0;
+	msg->msg_inq = 0;
 	msg->msg_control = NULL;
 	msg->msg_controllen = 0;
 	msg->msg_control_is_user = false;
@@ -134,7 +139,7 @@ s64 esca_glue_send(struct esca_run *r, int fd, u64 ptr, u64 len, u32 flags)
 {
 	struct esca_import room;
 	struct socket *sock;
-	struct msghdr msg;
+	struct msghdr msg ESCA_UNINIT;
 	int err;
 
 	err = esca_import(ITER_SOURCE, ptr, len, &room, &msg.msg_iter);
@@ -153,7 +158,7 @@ s64 esca_glue_sendmsg(struct esca_run *r, int fd, u64 ptr, u64 len, u32 flags,
 {
 	struct iovec stack[UIO_FASTIOV], *iov = stack;
 	struct socket *sock;
-	struct msghdr msg;
+	struct msghdr msg ESCA_UNINIT;
 	int err;
 	s64 ret;
 
@@ -180,7 +185,7 @@ s64 esca_glue_recv(struct esca_run *r, int fd, u64 ptr, u64 len, u32 flags)
 {
 	struct esca_import room;
 	struct socket *sock;
-	struct msghdr msg;
+	struct msghdr msg ESCA_UNINIT;
 	int err;
 
 	err = esca_import(ITER_DEST, ptr, len, &room, &msg.msg_iter);
@@ -252,7 +257,7 @@ s64 esca_glue_write(struct esca_run *r, int fd, u64 ptr, u64 len)
 {
 	struct file *file = esca_file(r, fd);
 	struct esca_import room;
-	struct msghdr msg;
+	struct msghdr msg ESCA_UNINIT;
 	int err;
 
 	if (!file || !(file->f_mode & FMODE_WRITE))
@@ -415,7 +420,7 @@ s64 esca_glue_sendfile_copy(struct esca_run *r, int outfd, int infd, u64 off,
 	loff_t pos = off;
 	struct socket *sock;
 	struct iov_iter iter;
-	struct msghdr msg;
+	struct msghdr msg ESCA_UNINIT;
 	struct file *in;
 	struct kvec vec;
 	bool counted;

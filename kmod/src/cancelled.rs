@@ -7,7 +7,7 @@ use esca_abi::device::MAX_CANCELLED;
 pub(crate) struct Cancelled {
     /// A bit for each descriptor modulo 64: most are told apart by it.
     bits: u64,
-    n: usize,
+    n: u64,
     fds: [MaybeUninit<i32>; MAX_CANCELLED],
 }
 
@@ -22,8 +22,8 @@ impl Cancelled {
     }
 
     #[inline]
-    pub const fn is_empty(&self) -> bool {
-        self.n == 0
+    pub const fn count(&self) -> u64 {
+        self.n
     }
 
     const fn bit(fd: i32) -> u64 {
@@ -32,7 +32,7 @@ impl Cancelled {
 
     pub fn has(&self, fd: i32) -> bool {
         self.bits & Self::bit(fd) != 0
-            && self.fds.iter().take(self.n).any(|f| {
+            && self.fds.iter().take(self.n as usize).any(|f| {
                 // SAFETY: the first n were written by add.
                 unsafe { f.assume_init() == fd }
             })
@@ -41,7 +41,7 @@ impl Cancelled {
     /// Adds one; false if there is no room.
     #[cold]
     pub fn add(&mut self, fd: i32) -> bool {
-        let Some(place) = self.fds.get_mut(self.n) else {
+        let Some(place) = self.fds.get_mut(self.n as usize) else {
             return false;
         };
         place.write(fd);
@@ -58,7 +58,7 @@ mod tests {
     #[test]
     fn holds_what_was_added_and_says_when_it_is_full() {
         let mut c = Cancelled::new();
-        assert!(c.is_empty() && !c.has(5));
+        assert!(c.count() == 0 && !c.has(5));
         for fd in 0..MAX_CANCELLED as i32 {
             assert!(c.add(fd * 64 + 1));
         }

@@ -67,51 +67,70 @@ unsafe fn load<T: Copy>(field: *const T) -> T {
 #[inline]
 pub unsafe fn run<K: Kernel>(table: *mut Op, n: u32, k: &mut K) -> u32 {
     let mut cancelled = Cancelled::new();
-    let mut done = 0;
+    let end = table.wrapping_add(n as usize);
     let mut op = table;
-    while done < n {
+    while op != end {
         // SAFETY: an entry below n.
         let going_on = unsafe { step(op, k, &mut cancelled) };
-        done = done.wrapping_add(1);
         op = op.wrapping_add(1);
-        if k.wanted() && k.pause() || !going_on {
+        if !going_on || k.wanted() && k.pause() {
             break;
         }
     }
-    for _ in done..n {
+    let done = (op as usize).wrapping_sub(table as usize) / size_of::<Op>();
+    while op != end {
         // SAFETY: as above.
         unsafe { write_volatile(&raw mut (*op).result, NOT_DONE) };
         op = op.wrapping_add(1);
     }
-    done
+    done as u32
 }
 
 /// Carries out one entry and stores its result; false if the run must end.
-/// The plain case is here; what is flagged or cancelled is out of its way.
+/// What most tables consist of is here; the rest is out of its way.
 ///
 /// # Safety
 /// `op` is an entry of the table.
 #[inline(always)]
 unsafe fn step<K: Kernel>(op: *mut Op, k: &mut K, cancelled: &mut Cancelled) -> bool {
+    const NOP: u64 = OpCode::Nop as u64;
+    const SEND: u64 = OpCode::Send as u64;
     // Opcode and flags in one load.
     // SAFETY: the entry begins with these 8 bytes, aligned to 64.
     let head = unsafe { load(op.cast::<u64>()) };
-    // SAFETY: an entry of the table (caller).
+    // SAFETY: an entry of the table (caller); so below.
     let reserved = unsafe { load(&raw const (*op).reserved) };
-    let plain = head >> 32 == 0 && reserved == 0 && cancelled.is_empty();
-    if !plain {
+    // No flags, nothing where nothing belongs, nothing cancelled: one test.
+    if head >> 32 | reserved | cancelled.count() != 0 {
         // SAFETY: as above.
         return unsafe { step_flagged(op, head, reserved, k, cancelled) };
     }
-    let result = if head == OpCode::Nop as u64 {
-        0
-    } else {
-        // SAFETY: as above.
-        to_user(unsafe { one(op, head as u32, 0, None, k, &mut 0) })
+    // SAFETY: as above; each field is loaded once.
+    let result = unsafe {
+        match head {
+            NOP => 0,
+            SEND => to_user(k.send(
+                load(&raw const (*op).fd),
+                load(&raw const (*op).ptr),
+                load(&raw const (*op).len),
+                load(&raw const (*op).arg),
+            )),
+            _ => to_user(step_other(op, head as u32, k)),
+        }
     };
     // SAFETY: as above.
     unsafe { write_volatile(&raw mut (*op).result, result) };
     true
+}
+
+/// The other opcodes, without flags.
+///
+/// # Safety
+/// `op` is an entry of the table.
+#[inline(never)]
+unsafe fn step_other<K: Kernel>(op: *const Op, opcode: u32, k: &mut K) -> i64 {
+    // SAFETY: the caller's promise.
+    unsafe { one(op, opcode, 0, None, k, &mut 0) }
 }
 
 /// As [`step`], for an entry with flags, or once something was cancelled.
@@ -221,13 +240,12 @@ unsafe fn one<K: Kernel>(
         )
     };
     let more = |bit| if flags & F_MORE != 0 { bit } else { 0 };
-    if opcode == SEND {
-        // What most tables consist of: not behind the others' comparisons.
-        *want = len();
-        return k.send(fd(), ptr(), *want, arg() | more(MSG_MORE));
-    }
     match opcode {
         NOP => 0,
+        SEND => {
+            *want = len();
+            k.send(fd(), ptr(), *want, arg() | more(MSG_MORE))
+        }
         SEND_MSG => k.send_msg(fd(), ptr(), len(), arg() | more(MSG_MORE), want),
         CLOSE => k.close(fd()),
         WRITE => {

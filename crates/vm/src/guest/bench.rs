@@ -50,10 +50,8 @@ pub fn run(report: &mut Report, counted: bool) {
         rlim_max: 8192,
     };
     // SAFETY: a limit to read.
-    assert_eq!(
-        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) },
-        0
-    );
+    let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    assert_eq!(done, 0, "setrlimit");
     let meter = if counted { &INSTRUCTIONS } else { &TIME };
     all(report, meter, "");
     // A second thread shares the descriptors: both ways look them up otherwise.
