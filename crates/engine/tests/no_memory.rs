@@ -49,7 +49,8 @@ fn the_program_goes_on() {
     expect(&mut peer, b"and this");
     assert_eq!(w.count(Counter::Deferred), deferred);
 
-    // No room for a residue, of several streams at once.
+    // No room for residues, of several streams at once: they stand in the
+    // reserve, nobody waits, and nothing more is promised until it is free.
     for policy in [Policy::Coalesce, Policy::Batch] {
         let (w, flush, drain) = planned(policy, Engine::without_age);
         let h = w.hands();
@@ -58,15 +59,25 @@ fn the_program_goes_on() {
         h.wait(4);
         expect(&mut peer, b"starts the sweeper");
         let mut pairs: Vec<_> = (0..4).map(|_| w.pair(None)).collect();
-        drain.stop(None);
         for round in 0..3 {
             for (fd, _) in &pairs {
                 assert_eq!(h.more(*fd, &[round; 5000]), Ok(5000));
             }
             flush.next(&[Fault::Short(2000); 4]);
+            drain.stop(Some(libc::EAGAIN));
             starved(|| h.wait(4));
             for (fd, peer) in &mut pairs {
-                expect(peer, &[round; 5000]);
+                expect(peer, &[round; 2000]);
+                assert!(w.engine.in_custody(*fd));
+                assert_eq!(h.write(*fd, b"x"), Err(libc::EAGAIN));
+            }
+            let deferred = w.count(Counter::Deferred);
+            assert_eq!(h.more(first, b"straight"), Ok(8));
+            expect(&mut peer, b"straight");
+            assert_eq!(w.count(Counter::Deferred), deferred);
+            drain.stop(None);
+            for (fd, peer) in &mut pairs {
+                expect(peer, &[round; 3000]);
                 until(|| !w.engine.in_custody(*fd));
                 // A plain write has it promise again.
                 assert_eq!(h.send(*fd, b"plain"), Ok(5));

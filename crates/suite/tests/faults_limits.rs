@@ -4,11 +4,12 @@
 use esca_abi::stats::Counter;
 use esca_suite::dir::Dir;
 use esca_suite::eventually;
-use esca_suite::mode::{modes, policies};
+use esca_suite::mode::{Mode, modes, policies};
 use esca_suite::nginx::{Conf, Nginx};
+use esca_suite::process::{address_space, workers};
 use esca_suite::site::Site;
 use esca_suite::swarm::Swarm;
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
 /// Replies in small pieces through small buffers, from files that are open
 /// already: a request needs no descriptor.
@@ -63,6 +64,43 @@ fn descriptors_run_out() {
             assert!(stats.get(Counter::ResidueBytes) > 0, "no residues");
         }
         nginx.assert_aggregated();
+    }
+}
+
+/// The worker's address space cannot grow any more: its heap has room, but
+/// nothing can be mapped.
+#[test]
+fn memory_runs_out() {
+    let site = Site::new();
+    for mode in modes() {
+        let conf = Conf {
+            // As this process, which may limit it for that.
+            main: "user root;",
+            http: PIECES,
+            listen: "sndbuf=8k",
+            env: &[("MALLOC_TOP_PAD_", "67108864")],
+            ..Conf::default()
+        };
+        let nginx = Nginx::start(mode, site.path(), conf);
+        let worker = workers(nginx.pid(), 1, &[])[0];
+        let mut quick = Swarm::connected(nginx.port, 40, None);
+        served(&mut quick, 40);
+        let deferred = || nginx.stats.as_ref().map(|s| s.get(Counter::Deferred));
+        let limit = Rlimit {
+            current: Some(address_space(worker)),
+            ..getrlimit(Resource::As)
+        };
+        prlimit(Some(worker), Resource::As, limit).expect("a limit for the worker");
+        let before = deferred();
+        served(&mut quick, 40);
+        assert!(mode == Mode::Plain || deferred() > before, "as before");
+        let mut slow = Swarm::connected(nginx.port, 60, Some(4096));
+        (0..60).for_each(|i| assert_eq!(slow.ask(i, 102_400, &[]), None));
+        served(&mut quick, 40);
+        slow.whole(60);
+        served(&mut slow, 60);
+        let log = std::fs::read_to_string(nginx.dir().join("error.log")).expect("the log");
+        assert!(!log.contains("[alert]") && !log.contains("[crit]"), "{log}");
     }
 }
 

@@ -15,6 +15,7 @@ pub(crate) mod last_resort;
 mod numbers;
 mod one;
 mod processes;
+mod reserve;
 
 use crate::backend::{Backend, Direct};
 use crate::lock::Lock;
@@ -26,6 +27,7 @@ use numbers::duplicate;
 pub(crate) use numbers::to_high;
 pub(crate) use one::Standing;
 use one::{HEAD, Residue, Shared, memory};
+use reserve::{Home, Place, Reserve};
 use rustix::event::epoll;
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering::*;
@@ -33,10 +35,17 @@ use std::sync::atomic::Ordering::*;
 /// Memory of the process's residues above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
 
+/// Refused promises from one attempt to have a reserve to the next.
+const REFUSALS: u32 = 256;
+
 /// All residues of a process.
 pub(crate) struct Residues {
     list: Lock<List>,
+    /// Their memory; and [`BOUND`] more while there is no reserve, or it is in
+    /// use: then there is no room either.
     memory: AtomicUsize,
+    /// Promises refused for want of room.
+    refused: AtomicU32,
     count: AtomicU32,
     /// The epoll set of the private duplicates; -1 while there is none.
     epoll: AtomicI32,
@@ -51,6 +60,7 @@ pub(crate) struct Residues {
 struct List {
     head: *mut Residue,
     next_id: u32,
+    reserve: Reserve,
 }
 
 // SAFETY: the list and what it points to are touched only under its lock.
@@ -83,8 +93,10 @@ impl Residues {
             list: Lock::new(List {
                 head: std::ptr::null_mut(),
                 next_id: 1,
+                reserve: Reserve::none(),
             }),
-            memory: AtomicUsize::new(0),
+            memory: AtomicUsize::new(BOUND),
+            refused: AtomicU32::new(0),
             count: AtomicU32::new(0),
             epoll: AtomicI32::new(-1),
             starving: AtomicBool::new(false),
@@ -101,7 +113,57 @@ impl Residues {
     /// Whether more promises may be made.
     #[inline]
     pub fn has_room(&self) -> bool {
-        self.memory.load(Relaxed) < BOUND && self.headroom.is_enough()
+        (self.memory.load(Relaxed) < BOUND || self.prepare()) && self.headroom.is_enough()
+    }
+
+    /// There is no room. If that is because there is no reserve, makes it, or
+    /// tries to at times.
+    #[cold]
+    fn prepare(&self) -> bool {
+        if !self.refused.fetch_add(1, Relaxed).is_multiple_of(REFUSALS) {
+            return false;
+        }
+        let mut list = self.list.lock();
+        if !list.reserve.is_mapped() && list.reserve.map() {
+            self.memory.fetch_sub(BOUND, Relaxed);
+        }
+        self.memory.load(Relaxed) < BOUND
+    }
+
+    /// Room for a residue of `len` bytes.
+    fn place(&self, list: &mut List, len: usize) -> Option<Place> {
+        if let Some(place) = reserve::own(len) {
+            return Some(place);
+        }
+        let was_used = list.reserve.is_used();
+        let place = list.reserve.take(len)?;
+        if !was_used {
+            self.memory.fetch_add(BOUND, Relaxed);
+        }
+        Some(place)
+    }
+
+    /// Gives a residue's room back.
+    ///
+    /// # Safety
+    /// It is on no list, and its bytes and itself are not used any more.
+    unsafe fn vacate(&self, reserve: &mut Reserve, r: *mut Residue) {
+        // SAFETY: the caller's promise.
+        let (home, len, shared) = unsafe { ((*r).home, (*r).len, (*r).shared) };
+        match home {
+            // SAFETY: the two mappings that reserve::own made.
+            Home::Own => unsafe {
+                sys::unmap(shared.cast(), HEAD + len);
+                sys::unmap(r.cast(), size_of::<Residue>());
+            },
+            Home::Reserve => {
+                reserve.give_back();
+                if !reserve.is_used() {
+                    self.memory.fetch_sub(BOUND, Relaxed);
+                }
+            }
+            Home::Inherited => {}
+        }
     }
 
     /// Whether one of them is to be tried again without an event; asks once.
@@ -129,13 +191,11 @@ impl Residues {
         let mut list = self.list.lock();
         let set = self.epoll_or_new()?;
         let private = duplicate(fd).map_err(drop)?;
-        let r: *mut Residue = sys::map_private(size_of::<Residue>()).map_err(drop)?.cast();
-        // SAFETY: nothing else knows that mapping yet.
-        let forget = || unsafe { sys::unmap(r.cast(), size_of::<Residue>()) };
-        let shared: *mut Shared = sys::map_shared(HEAD + len).map_err(|_| forget())?.cast();
+        let place = self.place(&mut list, len).ok_or(())?;
+        let (r, shared, home) = (place.residue, place.shared, place.home);
         let id = list.next_id;
         list.next_id = id.wrapping_add(1).max(1);
-        // SAFETY: fresh mappings, of a residue and of HEAD + len bytes; the
+        // SAFETY: room for a residue and for HEAD + len bytes; the
         // pieces are valid (they stand in locked custody).
         unsafe {
             let mut to = shared.cast::<u8>().add(HEAD);
@@ -155,14 +215,14 @@ impl Residues {
                 starved: false,
                 len,
                 shared,
+                home,
             });
         }
         let watch = epoll::EventFlags::OUT | epoll::EventFlags::ET;
         let data = epoll::EventData::new_u64(u64::from(id));
         if epoll::add(borrow(set), &private, data, watch).is_err() {
-            // SAFETY: nothing else knows the mapping yet.
-            unsafe { sys::unmap(shared.cast(), HEAD + len) };
-            forget();
+            // SAFETY: nothing else knows it yet.
+            unsafe { self.vacate(&mut list.reserve, r) };
             return Err(());
         }
         let _ = private.into_raw_fd();
@@ -184,8 +244,9 @@ impl Residues {
         Ok(e)
     }
 
-    /// Gives the epoll set back: the engine ends.
+    /// Gives the epoll set and the reserve back: the engine ends.
     pub fn close(&mut self) {
+        self.list.lock().reserve.leave();
         let e = self.epoll.swap(-1, AcqRel);
         if e >= 0 {
             // SAFETY: ours, and the swap took the only reference to it.
@@ -211,7 +272,7 @@ impl Residues {
             self.starving.fetch_or(r.starved, Relaxed);
             if r.over() {
                 *at = r.next;
-                self.let_go(r);
+                self.let_go(&mut list.reserve, r);
             }
             got
         }
@@ -222,7 +283,7 @@ impl Residues {
         self.look(id, |r| r.map(f))
     }
 
-    fn let_go(&self, r: *mut Residue) {
+    fn let_go(&self, reserve: &mut Reserve, r: *mut Residue) {
         // SAFETY: r was just taken off the list, under the lock; nobody else
         // has a pointer to it.
         unsafe {
@@ -236,8 +297,7 @@ impl Residues {
             }
             self.memory.fetch_sub(memory((*r).len), Relaxed);
             self.count.fetch_sub(1, Release);
-            sys::unmap((*r).shared.cast(), HEAD + (*r).len);
-            sys::unmap(r.cast(), size_of::<Residue>());
+            self.vacate(reserve, r);
         }
     }
 
@@ -330,7 +390,7 @@ impl Residues {
                 left |= now == Standing::Left && counts(r);
                 if r.over() {
                     *at = r.next;
-                    self.let_go(r);
+                    self.let_go(&mut list.reserve, r);
                 } else {
                     at = &raw mut (**at).next;
                 }

@@ -1,6 +1,7 @@
 //! One residue: its bytes, how far they are, and how they are handed over.
 
 use super::borrow;
+use super::reserve::Home;
 use crate::backend::{Backend, Op, OpCode};
 use crate::outcome::is_transient;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -21,6 +22,7 @@ pub(super) struct Residue {
     pub starved: bool,
     pub len: usize,
     pub shared: *mut Shared,
+    pub home: Home,
 }
 
 /// What a forked child shares: this header, and the bytes behind it.

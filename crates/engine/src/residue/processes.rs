@@ -1,6 +1,7 @@
 //! Residues and other processes: forks share the bytes, one process drains.
 
-use super::Residues;
+use super::reserve::Home;
+use super::{BOUND, Residues};
 use rustix::fd::{FromRawFd, OwnedFd};
 use std::sync::atomic::Ordering::*;
 
@@ -15,6 +16,19 @@ impl Residues {
             r.watch_only();
             false
         });
+        // The reserve is the parent's: a new one is made when it is needed.
+        let mut list = self.list.lock();
+        list.each(|r| {
+            if r.home == Home::Reserve {
+                r.home = Home::Inherited;
+            }
+        });
+        if list.reserve.is_mapped() && !list.reserve.is_used() {
+            self.memory.fetch_add(BOUND, Relaxed);
+        }
+        list.reserve.leave();
+        self.refused.store(0, Relaxed);
+        drop(list);
         let e = self.epoll.swap(-1, SeqCst);
         if e >= 0 {
             // SAFETY: the child's copy is ours.
