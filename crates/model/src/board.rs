@@ -50,10 +50,13 @@ pub enum Fault {
     TooMuch,
     /// The thread panicked.
     Panic,
+    /// Events say again and again that there is room, and the write that there
+    /// is none.
+    Spins,
 }
 
 /// All faults, to show them.
-pub const FAULTS: [Fault; 9] = [
+pub const FAULTS: [Fault; 10] = [
     Fault::Lost,
     Fault::Input,
     Fault::Stale,
@@ -63,6 +66,7 @@ pub const FAULTS: [Fault; 9] = [
     Fault::Accept,
     Fault::TooMuch,
     Fault::Panic,
+    Fault::Spins,
 ];
 
 /// One entry.

@@ -31,6 +31,8 @@ pub struct Tally {
     pub programs: u64,
     /// Runs of a program.
     pub runs: u64,
+    /// Those of which the log was too short to judge them.
+    pub unjudged: u64,
     /// Calls that write or read, and other steps, under ESCA.
     pub operations: u64,
     /// Operations that ESCA deferred or elided, by mode.
@@ -43,6 +45,7 @@ impl std::ops::AddAssign for Tally {
     fn add_assign(&mut self, other: Tally) {
         self.programs += other.programs;
         self.runs += other.runs;
+        self.unjudged += other.unjudged;
         self.operations += other.operations;
         add(&mut self.aggregated, &other.aggregated);
         add(&mut self.short, &other.short);
@@ -78,6 +81,7 @@ pub fn examine(runner: &Runner, program: &Program, tally: &mut Tally) -> Result<
     let plain = runner.run(program, Mode::Plain)?;
     tally.runs += 1;
     if !check::complete(&plain) {
+        tally.unjudged += 1;
         return Ok(None);
     }
     // What does not hold here either is the model's own fault.
@@ -88,6 +92,7 @@ pub fn examine(runner: &Runner, program: &Program, tally: &mut Tally) -> Result<
         let esca: Outcome = runner.run(program, mode)?;
         tally.runs += 1;
         if !check::complete(&esca) {
+            tally.unjudged += 1;
             continue;
         }
         let ours = |k: Kind| k != Kind::Fault && k != Kind::End;

@@ -94,8 +94,8 @@ fn soak(actor: &Path, seconds: u64, seed: Option<u64>, jobs: u64, failures: &Pat
         println!("{}", catch.report(failures)?);
     }
     println!(
-        "soak: {} programs, {} runs, {} operations under ESCA",
-        total.programs, total.runs, total.operations
+        "soak: {} programs, {} runs ({} too long to be judged), {} operations under ESCA",
+        total.programs, total.runs, total.unjudged, total.operations
     );
     for ((mode, aggregated), (_, short)) in total.aggregated.iter().zip(&total.short) {
         println!(

@@ -40,6 +40,7 @@ fn programs_come_out_as_on_the_plain_kernel() {
     let reports: Vec<_> = caught.iter().map(report).collect();
     assert!(reports.is_empty(), "{}", reports.join("\n"));
     assert!(tally.programs >= PROGRAMS, "{tally:?}");
+    assert!(tally.unjudged * 100 <= tally.runs, "{tally:?}");
     let esca = |of: &[(Mode, u64)]| {
         let mut of = of.iter().filter(|(m, _)| *m != Mode::Plain);
         of.all(|(_, n)| *n > 0)

@@ -22,6 +22,10 @@ pub(crate) struct Hand<'a> {
     pub children: Vec<i32>,
 }
 
+/// Events in a row that say that there is room where there is none. Each may
+/// have let some of what is left over out.
+const SPINS: u32 = 3000;
+
 /// A result as the log has it.
 pub(crate) fn number(r: Ret) -> i64 {
     r.map_or_else(|e| -i64::from(e), |n| n as i64)
@@ -137,12 +141,16 @@ impl<'a> Hand<'a> {
     /// Writes all `n` bytes; what was accepted, or the error that ended it.
     /// Gives up where the peer has stopped for good.
     pub fn write_all(&mut self, s: usize, a: u8, n: usize, how: How) -> Ret {
-        let mut done = 0;
+        let (mut done, mut spins) = (0, 0);
         while done < n {
             match self.write(s, a, n - done, how) {
                 Ok(0) => return Err(0),
-                Ok(more) => done += more,
+                Ok(more) => (done, spins) = (done + more, 0),
                 Err(libc::EAGAIN) => {
+                    spins += 1;
+                    if spins == SPINS {
+                        self.fault(Fault::Spins, self.conns[s].as_ref().map_or(0, |c| c.id));
+                    }
                     let id = self.conns[s].as_ref().map_or(0, |c| c.id);
                     let stops = self.world.program.peer(id).is_some_and(|p| p.stops());
                     if stops || !self.await_ready(s, true) {
