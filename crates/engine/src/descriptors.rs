@@ -188,12 +188,13 @@ impl Engine {
             self.effect(seg);
         }
         if state & bits::RESIDUE != 0 {
+            let id = slot.residue.load(Relaxed);
             // A duplicate of the program's keeps the socket in the sets, as
             // without us.
-            if state & bits::KIND == bits::STREAM {
+            if state & bits::KIND == bits::STREAM || !self.is_duplicated(fd, id) {
                 self.leave_sets(fd);
             }
-            self.close_residue(fd, slot.residue.load(Relaxed));
+            self.close_residue(fd, id);
         }
         if state & (bits::HELD_BACK | bits::CORK_VIRTUAL) != 0 {
             slot.clear(bits::CORK_VIRTUAL);
@@ -220,6 +221,16 @@ impl Engine {
             _ => {}
         }
         self.residues.detach(id);
+    }
+
+    /// Whether residue `id` is that of another open number, too: whatever
+    /// duplicates a stream with a residue passes it on.
+    #[cold]
+    fn is_duplicated(&self, fd: i32, id: u32) -> bool {
+        (0..=self.top.load(Acquire)).any(|other| {
+            let slot = self.slots.get(other).filter(|_| other != fd);
+            slot.is_some_and(|s| s.state() & bits::RESIDUE != 0 && s.residue.load(Relaxed) == id)
+        })
     }
 
     /// Whether the socket is surely open under no other number and in no
