@@ -116,6 +116,7 @@ deb: build      ## both packages
 setup-deb:
 	sh scripts/setup.sh deb
 test-deb: setup-deb deb  ## install, use and purge them in a clean root (as root, minutes)
+	lintian --fail-on error target/debian/*.deb
 	$(CARGO) test -p esca-cli --test deb -- --ignored --nocapture
 
 # Faults at scale (docs/testing.md): the tests of crates/suite/tests/faults_*
