@@ -112,6 +112,9 @@ pub struct Catch {
     pub program: Program,
     /// How it fails.
     pub failure: Failure,
+    /// It failed again when it was tried so often as the plan says. If not, it
+    /// was not shrunk.
+    pub again: bool,
 }
 
 /// How a hunt goes.
@@ -127,6 +130,9 @@ pub struct Plan {
     pub most: usize,
     /// How long each failure is shrunk.
     pub shrink: Duration,
+    /// How often a program that failed is tried again at most, before it
+    /// counts as one that does not fail again; 0: each failure counts.
+    pub again: usize,
 }
 
 /// Generates programs and examines them, by several hunters. Where some fail,
@@ -185,8 +191,21 @@ fn one_hunt(
         let program = tree.current();
         if let Some(failure) = examine(&runner, &program, &mut tally)? {
             caught.fetch_add(1, Relaxed);
-            let catch = Catch { program, failure };
-            catches.push(shrink(&mut runner, tree, catch, plan.shrink)?);
+            let mut catch = Catch {
+                program,
+                failure,
+                again: plan.again == 0,
+            };
+            for _ in 0..plan.again {
+                if let Some(failure) = examine(&runner, &catch.program, &mut Tally::default())? {
+                    (catch.failure, catch.again) = (failure, true);
+                    break;
+                }
+            }
+            if catch.again {
+                catch = shrink(&mut runner, tree, catch, plan.shrink)?;
+            }
+            catches.push(catch);
         }
     }
     tally.aggregated = runner.counts(&[Counter::Deferred, Counter::Elided]);
@@ -220,7 +239,11 @@ fn shrink(
         }
         smaller = match failure {
             Some(failure) => {
-                catch = Catch { program, failure };
+                catch = Catch {
+                    program,
+                    failure,
+                    ..catch
+                };
                 tree.simplify()
             }
             None => tree.complicate(),

@@ -88,6 +88,7 @@ fn soak(actor: &Path, seconds: u64, seed: Option<u64>, jobs: u64, failures: &Pat
         until: Until::Time(Instant::now() + Duration::from_secs(seconds)),
         most: 5,
         shrink: Duration::from_secs(60),
+        again: 0,
     };
     let (total, caught) = hunt(|| Runner::new(actor), &plan)?;
     for catch in &caught {
