@@ -140,3 +140,8 @@ matrix: build
 loom:
 	RUSTFLAGS="--cfg loom" CARGO_PROFILE_RELEASE_LTO=off CARGO_TARGET_DIR=target/loom \
 		$(CARGO) test -p esca-engine --release --test loom -- --nocapture $(LOOM)
+
+# Another instruction set, emulated (docs/testing.md).
+.PHONY: test-aarch64
+test-aarch64:   ## the engine and nginx with the library, on aarch64
+	sh scripts/test-aarch64.sh
