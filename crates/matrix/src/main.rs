@@ -34,7 +34,9 @@ fn main() -> ExitCode {
             Ok(outcomes) => {
                 for (policy, outcome) in &outcomes {
                     match outcome {
-                        Ok(gain) => println!("{}, {policy}: same, {gain:?}", program.name()),
+                        Ok(gain) => {
+                            println!("{}, {policy}: same; {}", program.name(), gain.counters)
+                        }
                         Err(e) => println!("{}, {policy}: FAILED: {e}", program.name()),
                     }
                     good &= outcome.is_ok();

@@ -64,7 +64,7 @@ impl Table {
             first = " | |".into();
         }
         let none = |(policy, outcome): &(&'static str, Outcome)| {
-            matches!(outcome, Ok(Gain { aggregated: 0, .. })).then_some(*policy)
+            matches!(outcome, Ok(Gain { deferred: 0, .. })).then_some(*policy)
         };
         let none: Vec<_> = outcomes.iter().filter_map(none).collect();
         if let Some(why) = none.first().and_then(|policy| program.nothing(policy)) {
@@ -92,7 +92,7 @@ impl Table {
     pub fn text(&self) -> String {
         let notes = match self.notes.as_str() {
             "" => String::new(),
-            all => format!("\n## Where nothing is aggregated, and other notes\n\n{all}"),
+            all => format!("\n## Where nothing is taken into custody, and other notes\n\n{all}"),
         };
         format!("{HEAD}{}{notes}{FOOT}", self.rows)
     }

@@ -6,11 +6,13 @@ use esca_suite::mode::{Mode, Stats, policies};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What a policy's run counted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Gain {
     /// Requests made.
     pub requests: u64,
-    /// Operations answered from custody or not made.
+    /// Operations answered from custody.
+    pub deferred: u64,
+    /// Those, and operations not made.
     pub aggregated: u64,
     /// Sends that left together with the one before them: segments saved.
     pub joined: u64,
@@ -19,6 +21,8 @@ pub struct Gain {
     /// Kernel entries that the program would have made beside those. Below
     /// zero where a small file was read to travel with its head.
     pub saved: i64,
+    /// Every counter that isn't zero.
+    pub counters: String,
 }
 
 /// What a policy's run came to: its counts, or what went wrong.
@@ -98,11 +102,13 @@ fn compare(plain: &Run, esca: &Run) -> Result<(), String> {
 fn gain(requests: u64, stats: &Stats) -> Gain {
     Gain {
         requests,
+        deferred: stats.get(Counter::Deferred),
         aggregated: stats.get(Counter::Deferred) + stats.get(Counter::Elided),
         joined: stats.get(Counter::Merged) + stats.get(Counter::RuleFileHead),
         made: stats.get(Counter::Made),
         // Counted down at a flush, up at a deferral.
         saved: stats.get(Counter::Saved).cast_signed(),
+        counters: stats.describe(),
     }
 }
 

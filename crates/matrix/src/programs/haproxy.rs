@@ -30,6 +30,15 @@ impl Program for Haproxy {
         true
     }
 
+    fn note(&self) -> Option<&'static str> {
+        Some(
+            "run as root here. It forbids new threads and processes once it is set up \
+             (RLIMIT_NPROC), which binds every other user: then the library cannot have its \
+             sweeper and takes nothing into custody, unless haproxy.cfg says \
+             `insecure-fork-wanted`.",
+        )
+    }
+
     fn run(&self, mode: Mode) -> Run {
         let (site, dir, port) = (Site::new(), Dir::new(), port::free());
         let nginx = nginx::plain(&site);

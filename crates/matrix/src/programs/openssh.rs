@@ -131,6 +131,13 @@ impl Program for OpenSsh {
         Some("a process serves one connection and sends what it has by one write, then waits.")
     }
 
+    fn note(&self) -> Option<&'static str> {
+        Some(
+            "its process before the login is killed for a system call that is not on a list; the \
+             library steps aside in it.",
+        )
+    }
+
     fn run(&self, mode: Mode) -> Run {
         let dir = Dir::new();
         let server = start(mode, &dir);
