@@ -18,7 +18,7 @@ fuzz_target!(|texts: (Option<&str>, Option<&str>, Option<&str>)| {
         Ok(s) => {
             assert_eq!(RuleSet::from_bits(s.rules.bits()), s.rules);
             assert_eq!(RuleSet::parse(&list(s.rules)), Ok(s.rules));
-            assert!(policy.is_none_or(|p| ["off", "coalesce", "batch"].contains(&p)));
+            assert!(policy.is_none_or(|p| ["off", "coalesce", "batch", "watch"].contains(&p)));
         }
         Err(e) => assert!(!e.to_string().is_empty()),
     }
