@@ -145,3 +145,14 @@ loom:
 .PHONY: test-aarch64
 test-aarch64:   ## the engine and nginx with the library, on aarch64
 	sh scripts/test-aarch64.sh
+
+# The engine's tests with threads under ThreadSanitizer (docs/testing.md).
+# Sanitizers want nightly's flags, which a stable compiler takes this way.
+TSAN_TESTS := threads pressure order custody linger
+.PHONY: tsan
+tsan:
+	RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=target/tsan \
+	RUSTFLAGS="-Zsanitizer=thread -Cunsafe-allow-abi-mismatch=sanitizer --cfg esca_tsan" \
+	TSAN_OPTIONS="suppressions=$(CURDIR)/crates/engine/tests/tsan.supp" \
+		$(CARGO) test -p esca-engine --target $$(rustc -vV | sed -n 's/host: //p') \
+		$(TSAN_TESTS:%=--test %)
