@@ -13,7 +13,7 @@ use loom::sync::Arc;
 use loom::thread;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::*};
 
 /// The socket as the kernel has it. No interleaving happens inside (a std
 /// mutex is none of loom's).
@@ -199,6 +199,38 @@ fn two_threads_one_stream() {
     });
 }
 
+/// A thread sends when another has: in that order, whoever hands it over.
+#[test]
+fn two_threads_in_turn() {
+    check(3, || {
+        let w = world();
+        // A flag alone will not do: loom goes on with one who yields only when
+        // nobody else can. (And a wait may return for nothing.)
+        let turn = Arc::new((
+            loom::sync::atomic::AtomicBool::new(false),
+            loom::sync::Notify::new(),
+        ));
+        let other = {
+            let (w, turn) = (w.clone(), turn.clone());
+            hand(move || {
+                let seg = w.enter();
+                assert!(w.more(seg, b"a"));
+                turn.0.store(true, Release);
+                turn.1.notify();
+                w.engine.leave_thread(seg);
+            })
+        };
+        let seg = w.enter();
+        while !turn.0.load(Acquire) {
+            turn.1.wait();
+        }
+        assert!(w.more(seg, b"x"));
+        w.flush(seg);
+        other.join().unwrap();
+        assert_eq!(w.socket.sent(), "-ax");
+    });
+}
+
 /// A thread closes, and gets the number again, while another sends: bytes that
 /// were promised go to an open socket.
 #[test]
@@ -239,6 +271,8 @@ fn the_sweeper_is_never_late() {
             hand(move || w.engine.sweep())
         };
         let seg = w.enter();
+        // Time in which it may fall asleep.
+        (0..5).for_each(|_| thread::yield_now());
         assert!(w.more(seg, b"a"));
         while w.socket.sent() != "-a" {
             thread::yield_now();
