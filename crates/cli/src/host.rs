@@ -52,12 +52,9 @@ impl Host {
         }
     }
 
-    /// The lines above a table.
+    /// The lines above a table of figures over the network.
     pub fn print(&self) {
-        println!("kernel      {}", self.kernel);
-        println!("processor   {} x {}", self.cpus, self.cpu);
-        let meltdown = self.mitigations.get("meltdown");
-        println!("meltdown    {}", meltdown.map_or("unknown", |m| m));
+        self.print_machine();
         let place = if self.own_network {
             "own network namespace"
         } else {
@@ -68,6 +65,14 @@ impl Host {
             Some(_) => println!("pinned      server on one processor, client on another"),
             None => println!("pinned      no: fewer than two processors"),
         }
+    }
+
+    /// The lines of the machine alone.
+    pub fn print_machine(&self) {
+        println!("kernel      {}", self.kernel);
+        println!("processor   {} x {}", self.cpus, self.cpu);
+        let meltdown = self.mitigations.get("meltdown");
+        println!("meltdown    {}", meltdown.map_or("unknown", |m| m));
     }
 }
 

@@ -69,6 +69,15 @@ fn a_known_server_in_every_form() {
     // And all of it again from the data file, with nothing running.
     let (again, plots) = (path("c.html"), path("plots"));
     ok(&["--from", &json, "--html", &again, "--plots", &plots]);
+    // Text of a PNG needs a font of the system: the picture, or one line.
+    let out = bench(&["--from", &json, "--plots", &plots, "--png"]);
+    let said = String::from_utf8_lossy(&out.stderr);
+    if out.status.success() {
+        let png = std::fs::read(Path::new(&plots).join("cpu.png")).unwrap();
+        assert!(png.starts_with(b"\x89PNG"));
+    } else {
+        assert!(said.contains("fonts-dejavu-core"), "{said}");
+    }
     assert!(read(Path::new(&again)).contains("nginx"));
     assert!(read(&Path::new(&plots).join("cpu.svg")).starts_with("<svg"));
 }
@@ -110,6 +119,32 @@ fn a_sweep_of_a_command_with_a_load_generator_of_its_own() {
         let result = &data["results"][i];
         assert_eq!(result["sweep"], serde_json::json!(["connections", value]));
         assert_eq!(result["series"][1]["slices"]["rate"][0], 7.0);
+    }
+}
+
+#[test]
+fn a_calls_cost_by_everything_that_is_here() {
+    let dir = TempDir::new().unwrap();
+    let path = |name: &str| dir.path().join(name).to_str().unwrap().to_string();
+    let (json, plot) = (path("m.json"), path("m.svg"));
+    let out = Command::new(env!("CARGO_BIN_EXE_esca"))
+        .args(["micro", "--rounds", "2", "--json", &json, "--plot", &plot])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&out.stdout);
+    assert!(out.status.success(), "{out:?}");
+    assert!(said.contains("backend direct: "), "{said}");
+    let lines: serde_json::Value = serde_json::from_str(&read(Path::new(&json))).unwrap();
+    let lines = lines.as_array().unwrap();
+    let svg = read(Path::new(&plot));
+    assert_eq!(lines[0]["name"], "plain call");
+    for l in lines {
+        let name = l["name"].as_str().unwrap();
+        assert!(said.contains(name) && svg.contains(name), "{name}: {said}");
+        let costs = l["costs"].as_array().unwrap();
+        assert_eq!(costs.len(), 11, "batches of 1 to 1024");
+        let some = |c: &serde_json::Value| c[1]["median"].as_f64() > Some(0.0);
+        assert!(costs.iter().all(some), "{name}: {costs:?}");
     }
 }
 

@@ -2,11 +2,15 @@
 //! over batch sizes, and from which size on a backend is cheaper.
 
 use super::estimate::{Estimate, estimate};
-use crate::host;
-use anyhow::{Result, ensure};
+use super::{plot, png};
+use crate::{doctor, host};
+use anyhow::{Context, Result, ensure};
 use comfy_table::{CellAlignment, Table, presets};
-use esca_engine::backend::{Backend, Direct, Op, OpCode};
+use esca_abi::stats;
+use esca_engine::backend::{Backend, Direct, Esca, Kmod, Op, OpCode};
+use io_uring::{IoUring, opcode, types};
 use serde::Serialize;
+use std::cell::RefCell;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Instant;
@@ -22,14 +26,17 @@ pub struct Args {
     /// Write the figures to FILE as JSON
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Draw them to FILE: an SVG, or a PNG by its name
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 }
 
 /// One way to carry out a batch.
 #[derive(Serialize)]
-struct Line {
-    name: String,
+pub struct Line {
+    pub name: String,
     /// Nanoseconds for each operation, by batch size.
-    costs: Vec<(usize, Estimate)>,
+    pub costs: Vec<(usize, Estimate)>,
     /// The smallest size from which on it is cheaper than plain calls.
     break_even: Option<usize>,
 }
@@ -48,8 +55,8 @@ fn refused(fd: i32) -> Op {
     }
 }
 
-/// Everything that can carry out a batch here: plain calls of the C library
-/// first.
+/// What of the project's can carry out a batch here: plain calls of the C
+/// library first.
 fn ways() -> Vec<(String, Run)> {
     let plain: Run = Box::new(|ops| {
         for op in ops {
@@ -70,8 +77,37 @@ fn ways() -> Vec<(String, Run)> {
     all
 }
 
+/// The library's backends that work here.
 fn backends() -> Vec<(&'static str, Box<dyn Backend>)> {
-    vec![("direct", Box::new(Direct))]
+    static COUNTS: stats::Table = stats::Table::new();
+    let mut all: Vec<(_, Box<dyn Backend>)> = vec![("direct", Box::new(Direct))];
+    if let Ok(module) = Kmod::new(Esca, &COUNTS) {
+        all.push(("kmod", Box::new(module)));
+    }
+    all
+}
+
+/// The same operations through an io_uring, if one may be had: for comparison,
+/// the library has no such backend (docs/measuring.md says why).
+fn uring() -> Option<Run> {
+    doctor::uring_works().then_some(())?;
+    let ring = RefCell::new(IoUring::new(SIZES[SIZES.len() - 1] as u32).ok()?);
+    Some(Box::new(move |ops| {
+        let mut ring = ring.borrow_mut();
+        for (i, op) in ops.iter().enumerate() {
+            let flags = libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL;
+            let send = opcode::Send::new(types::Fd(op.fd), op.ptr as *const u8, op.len as u32);
+            let entry = send.flags(flags).build().user_data(i as u64);
+            // SAFETY: ptr is that of a literal byte (refused); the queue has
+            // room for the largest batch, and is empty between two.
+            let _ = unsafe { ring.submission().push(&entry) };
+        }
+        // A failure leaves results that measure() complains about.
+        let _ = ring.submit_and_wait(ops.len());
+        for done in ring.completion() {
+            ops[done.user_data() as usize].result = done.result().into();
+        }
+    }))
 }
 
 /// Nanoseconds for each operation of batches of `size`, about a thousand
@@ -86,36 +122,59 @@ fn once(run: &Run, table: &mut [Op], size: usize) -> f64 {
 }
 
 pub fn main(args: &Args) -> Result<()> {
-    host::Host::look(false).print();
-    let lines = host::on_cpu(host::pins().map(|p| p.0), || measure(args.rounds.max(1)))?;
+    let cpu = host::pins().map(|p| p.0);
+    host::Host::look(false).print_machine();
+    let mut ways = ways();
+    ways.extend(uring().map(|run| ("io_uring".into(), run)));
+    let lines = host::on_cpu(cpu, || measure(ways, args.rounds.max(1)))?;
     println!("\n{}", table(&lines));
     println!(
         "\nNanoseconds for each operation: medians of {} interleaved rounds. The operation is a send\n\
-         that is refused at once, so that the way into the kernel and back is what is measured.",
+         that is refused at once, so that the way into the kernel and back is what is measured.\n",
         args.rounds.max(1)
     );
     for l in &lines[1..] {
-        match l.break_even {
-            Some(n) => println!(
-                "{}: cheaper than plain calls from {n} operations on",
-                l.name
-            ),
-            None => println!("{}: never cheaper than plain calls", l.name),
-        }
+        println!("{}: {}", l.name, verdict(&lines[0], l));
     }
+    let write = |path: &PathBuf, bytes: &[u8]| {
+        std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
+    };
     if let Some(path) = &args.json {
-        std::fs::write(path, serde_json::to_string_pretty(&lines)? + "\n")?;
+        write(
+            path,
+            (serde_json::to_string_pretty(&lines)? + "\n").as_bytes(),
+        )?;
+    }
+    if let Some(path) = &args.plot {
+        let svg = plot::costs(&lines)?;
+        if path.extension().is_some_and(|e| e == "png") {
+            write(path, &png::draw(&svg)?)?;
+        } else {
+            write(path, svg.as_bytes())?;
+        }
     }
     Ok(())
 }
 
-fn measure(rounds: usize) -> Result<Vec<Line>> {
+/// From which size on a line is cheaper than plain calls, and by how much.
+fn verdict(plain: &Line, l: &Line) -> String {
+    let at = |l: &Line| l.costs.last().map_or((0, 0.0), |(n, e)| (*n, e.median));
+    let ((n, ns), (_, base)) = (at(l), at(plain));
+    let saved = 100.0 * (1.0 - ns / base);
+    match l.break_even {
+        Some(from) => format!(
+            "cheaper than plain calls from {from} operations on; at {n} it saves {saved:.0} %"
+        ),
+        None => format!("never surely cheaper than plain calls; at {n} it saves {saved:.0} %"),
+    }
+}
+
+fn measure(ways: Vec<(String, Run)>, rounds: usize) -> Result<Vec<Line>> {
     let socket: OwnedFd = rustix::net::socket(
         rustix::net::AddressFamily::INET,
         rustix::net::SocketType::STREAM,
         None,
     )?;
-    let ways = ways();
     let mut ops = vec![refused(socket.as_raw_fd()); 1024];
     let mut seen = vec![vec![Vec::with_capacity(rounds); SIZES.len()]; ways.len()];
     for round in 0..=rounds {
@@ -127,6 +186,7 @@ fn measure(rounds: usize) -> Result<Vec<Line>> {
                 } else {
                     ways.len() - 1 - i
                 };
+                ops[..*size].iter_mut().for_each(|o| o.result = 0);
                 let ns = once(&ways[i].1, &mut ops, *size);
                 ensure!(
                     ops[..*size].iter().all(|o| o.result < 0),
@@ -189,7 +249,7 @@ mod tests {
 
     #[test]
     fn every_way_is_measured_at_every_size() {
-        let lines = measure(3).unwrap();
+        let lines = measure(ways(), 3).unwrap();
         assert!(lines.len() >= 2);
         for l in &lines {
             assert_eq!(l.costs.len(), SIZES.len());

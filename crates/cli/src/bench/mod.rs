@@ -9,6 +9,7 @@ mod html;
 mod jobs;
 pub mod micro;
 mod plot;
+mod png;
 mod readme;
 mod report;
 mod running;
@@ -76,6 +77,9 @@ pub struct Args {
     /// Write the plots to DIR as SVG
     #[arg(long, value_name = "DIR")]
     plots: Option<PathBuf>,
+    /// And as PNG
+    #[arg(long, requires = "plots")]
+    png: bool,
     /// Put the table into FILE, between its markers
     #[arg(long, value_name = "FILE")]
     readme: Option<PathBuf>,
@@ -93,22 +97,25 @@ pub fn main(args: &Args) -> Result<()> {
         None => measure(args)?,
     };
     println!("{}\n\n{}", table::summary(&report.results), report.method);
-    let write = |path: &Path, text: String| {
-        std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
+    let write = |path: &Path, bytes: Vec<u8>| {
+        std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
     };
     if let Some(path) = &args.json {
-        write(path, report.json()?)?;
+        write(path, report.json()?.into_bytes())?;
     }
     if let Some(path) = &args.csv {
-        write(path, report.csv())?;
+        write(path, report.csv().into_bytes())?;
     }
     if let Some(path) = &args.html {
-        write(path, html::page(&report)?)?;
+        write(path, html::page(&report)?.into_bytes())?;
     }
     if let Some(dir) = &args.plots {
         std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
         for (name, svg) in plot::all(&report)? {
-            write(&dir.join(name + ".svg"), svg)?;
+            if args.png {
+                write(&dir.join(format!("{name}.png")), png::draw(&svg)?)?;
+            }
+            write(&dir.join(name + ".svg"), svg.into_bytes())?;
         }
     }
     if let Some(path) = &args.readme {
@@ -212,11 +219,19 @@ fn method(plan: &Plan, all: &[Comparison]) -> String {
     let rounds = all
         .iter()
         .filter_map(|c| Some(c.series.first()?.slices.len()));
+    let pins = match host::pins() {
+        None => "Nothing is pinned",
+        Some(_) if all.iter().all(|c| c.workers <= 1) => {
+            "Server and client are pinned, each to a processor"
+        }
+        Some(_) => "The client is pinned to a processor, a server with one worker to another",
+    };
     format!(
         "Up to {} rounds of a slice of {} s for each configuration in turn, there and back, all\n\
          alive at once and started afresh every {} rounds. Medians; ratios are medians of the\n\
          rounds' ratios with 95 % bootstrap intervals. CPU is the server's alone, from schedstat;\n\
-         segments count both directions. Client: {client}.",
+         segments count both directions. {pins}.\n\
+         Client: {client}.",
         rounds.max().unwrap_or(0),
         plan.slice,
         plan.life,

@@ -93,6 +93,8 @@ pub fn sweeps<'a>(report: &'a Report, axis: &str) -> Vec<(String, Vec<&'a Compar
 pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
     struct Row {
         name: String,
+        /// Of its load.
+        first: bool,
         colour: RGBColor,
         dots: Vec<f64>,
         middle: super::estimate::Estimate,
@@ -106,6 +108,7 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
             if let Some(middle) = s.ratio(base, f) {
                 rows.push(Row {
                     name: format!("{} {}  {}", c.server, c.load, s.config),
+                    first: i == 1,
                     colour: colour(i),
                     dots,
                     middle,
@@ -117,16 +120,23 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
     let high = rows.iter().map(|r| r.middle.high).fold(1.1, f64::max);
     let (low, high) = ((low - 0.12).max(0.0), high + 0.12);
     let height = 84 + 22 * rows.len() as u32;
+    // One load stands beside its other plot, all of them fill the page.
+    let (width, labels) = if all.len() == 1 {
+        (560, 180)
+    } else {
+        (1100, 230)
+    };
+    let ticks = width as usize / 110;
     let mut svg = String::new();
     {
-        let root = SVGBackend::with_string(&mut svg, (860, height)).into_drawing_area();
+        let root = SVGBackend::with_string(&mut svg, (width, height)).into_drawing_area();
         root.fill(&WHITE).map_err(said)?;
         let mut chart = ChartBuilder::on(&root)
             .caption(title, ("sans-serif", 16).into_font().color(&INK))
             .margin(10)
             .margin_right(24)
             .x_label_area_size(28)
-            .set_label_area_size(LabelAreaPosition::Left, 230)
+            .set_label_area_size(LabelAreaPosition::Left, labels)
             .build_cartesian_2d(low..high, 0.0..rows.len() as f64)
             .map_err(said)?;
         chart
@@ -136,7 +146,7 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
             .light_line_style(WHITE)
             .bold_line_style(FAINT)
             .axis_style(FAINT)
-            .x_labels(8)
+            .x_labels(ticks)
             .x_label_formatter(&|x| format!("{x:.1}x"))
             .label_style(("sans-serif", 12).into_font().color(&INK))
             .draw()
@@ -147,6 +157,12 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
             .map_err(said)?;
         for (i, r) in rows.iter().enumerate() {
             let y = rows.len() as f64 - i as f64 - 0.5;
+            if i > 0 && r.first {
+                let edge = [(low, y + 0.5), (high, y + 0.5)];
+                chart
+                    .draw_series([PathElement::new(edge, FAINT.stroke_width(1))])
+                    .map_err(said)?;
+            }
             // Spread in height, always the same way, so that dots are seen.
             let dots = r
                 .dots
@@ -165,7 +181,7 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
                 .draw_series([Circle::new((r.middle.median, y), 4, r.colour.filled())])
                 .map_err(said)?;
             let (_, py) = chart.backend_coord(&(low, y));
-            let style = ("sans-serif", 12).into_font().color(&INK);
+            let style = ("sans-serif", 13).into_font().color(&INK);
             root.draw(&Text::new(r.name.clone(), (14, py - 6), style))
                 .map_err(said)?;
         }
@@ -243,6 +259,32 @@ pub fn sweep(points: &[&Comparison], axis: &str, server: &str) -> Result<String>
     )
 }
 
+/// A system call's cost over the size of the batch.
+pub fn costs(all: &[super::micro::Line]) -> Result<String> {
+    let names: Vec<String> = all.iter().map(|l| l.name.clone()).collect();
+    let x = |n: &usize| (*n as f64).log2();
+    let mut curves = Vec::new();
+    let mut bars = Vec::new();
+    for (i, l) in all.iter().enumerate() {
+        curves.push(l.costs.iter().map(|(n, e)| (x(n), e.median)).collect());
+        bars.extend(l.costs.iter().map(|(n, e)| (i, x(n), e.low, e.high)));
+    }
+    let ends = || bars.iter().flat_map(|b| [b.2, b.3]);
+    let (low, high) = (ends().fold(1e9, f64::min), ends().fold(1.0, f64::max));
+    let right = bars.iter().map(|b| b.1).fold(0.0, f64::max);
+    lines(
+        &names,
+        &curves,
+        &bars,
+        (-0.2..right + 0.2, low * 0.8..high * 1.5),
+        (
+            "Nanoseconds for each operation over the operations in a batch",
+            |v| format!("{:.0}", 2f64.powf(*v)),
+            11,
+        ),
+    )
+}
+
 /// Lines in one drawing, the y axis by powers.
 fn lines(
     names: &[String],
@@ -251,6 +293,15 @@ fn lines(
     (x, y): (std::ops::Range<f64>, std::ops::Range<f64>),
     (title, x_label, x_labels): (&str, fn(&f64) -> String, usize),
 ) -> Result<String> {
+    // Where the curves are not.
+    let starts = curves.iter().filter_map(|c| c.first());
+    let ends = curves.iter().filter_map(|c| c.last());
+    let falling = starts.map(|p| p.1).fold(0.0, f64::max) > ends.map(|p| p.1).fold(0.0, f64::max);
+    let legend = if falling {
+        SeriesLabelPosition::UpperRight
+    } else {
+        SeriesLabelPosition::UpperLeft
+    };
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (560, 330)).into_drawing_area();
@@ -288,7 +339,7 @@ fn lines(
             .map_err(said)?;
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(legend)
             .border_style(WHITE)
             .background_style(WHITE.mix(0.8))
             .label_font(("sans-serif", 12).into_font().color(&INK))

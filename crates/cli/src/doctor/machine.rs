@@ -145,15 +145,23 @@ pub fn probe(_: &ProbeArgs) -> ExitCode {
     ExitCode::from(e.unwrap_or(255) as u8)
 }
 
+/// Whether an io_uring may be had.
+pub fn uring_works() -> bool {
+    uring() == WORKS
+}
+
+const WORKS: &str = "works";
+
 /// What comes of asking for an io_uring.
 fn uring() -> String {
     let ask = || -> Result<String> {
         let status = Command::new(std::env::current_exe()?)
             .arg("probe-uring")
+            .stdout(std::process::Stdio::null())
             .stderr(std::process::Stdio::null())
             .status()?;
         Ok(match (status.code(), status.signal()) {
-            (Some(0), _) => "works".into(),
+            (Some(0), _) => WORKS.into(),
             (Some(libc::ENOSYS), _) => "not in this kernel (or a filter says so)".into(),
             (Some(libc::EPERM), _) => "refused: Operation not permitted".into(),
             (Some(e), _) => format!("refused: {}", std::io::Error::from_raw_os_error(e)),

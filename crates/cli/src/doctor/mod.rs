@@ -8,7 +8,7 @@ mod replay;
 mod tracing;
 mod watch;
 
-pub use machine::{ProbeArgs, probe};
+pub use machine::{ProbeArgs, probe, uring_works};
 
 use anyhow::{Result, bail};
 use forecast::Forecast;

@@ -159,6 +159,10 @@ fn what_may_not_be_is_one_line() {
             format!("{nobody} esca doctor --pid {pid}"),
             "belongs to another user",
         ),
+        (
+            format!("{nobody} bash -c 'sleep 60 & esca doctor --pid $!'"),
+            "trace points",
+        ),
         (format!("esca stat {pid}"), "runs without ESCA's library"),
     ] {
         let (good, said) = s.0.run(&command);
