@@ -12,6 +12,9 @@ const END: &str = "<!-- bench: end -->";
 /// Batch sizes that the page shows; the data file has all.
 const SHOWN: [u32; 7] = [1, 2, 4, 8, 64, 256, 1024];
 
+/// Figures of what an entry consists of.
+const PART: &str = "part";
+
 /// The data file.
 #[derive(Serialize, Deserialize)]
 pub struct Data {
@@ -72,7 +75,7 @@ impl Machine {
         }
         let _ = write!(out, " pays from |\n{rule} --- |\n");
         let mut rows: Vec<(&str, &str)> = Vec::new();
-        for f in &self.figures {
+        for f in self.figures.iter().filter(|f| f.how != PART) {
             let (_, variant) = f.how.split_at(f.how.find(',').unwrap_or(f.how.len()));
             if !rows.contains(&(&f.what, variant)) {
                 rows.push((&f.what, variant));
@@ -91,6 +94,13 @@ impl Machine {
             let from = self.break_even(what, variant);
             let from = from.map_or("never".into(), |n| n.to_string());
             let _ = writeln!(out, " {from} |");
+        }
+        let parts = self.figures.iter().filter(|f| f.how == PART);
+        let parts: Vec<_> = parts
+            .map(|f| format!("{} {:.0}", f.what, f.value))
+            .collect();
+        if !parts.is_empty() {
+            let _ = writeln!(out, "\nA kernel entry: {}.", parts.join(", "));
         }
         out
     }

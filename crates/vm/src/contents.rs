@@ -1,8 +1,10 @@
 //! What goes into the initramfs: our programs, the servers, the module.
 
 use crate::image::Image;
+use crate::programs;
 use anyhow::{Context, Result, ensure};
 use esca_vm::{COMMAND, LIBRARY, MODULE};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Users that the servers look up.
@@ -17,8 +19,12 @@ pub fn built() -> Result<PathBuf> {
 }
 
 /// Makes the initramfs with the programs that were built beside this one, and
-/// the module if there is one.
-pub fn image(module: Option<&Path>, to: &Path) -> Result<()> {
+/// the module and the tests if there are some.
+pub fn image(
+    module: Option<&Path>,
+    tests: Option<&BTreeMap<String, PathBuf>>,
+    to: &Path,
+) -> Result<()> {
     let dir = built()?;
     let mut image = Image::new();
     image.bytes("/etc/passwd", 0o644, PASSWD.as_bytes());
@@ -46,6 +52,9 @@ pub fn image(module: Option<&Path>, to: &Path) -> Result<()> {
     image.directory(Path::new("/var/log/nginx"));
     if let Some(module) = module {
         image.file(MODULE, module)?;
+    }
+    if let Some(tests) = tests {
+        programs::add(&mut image, tests)?;
     }
     image.write(to)
 }

@@ -12,6 +12,19 @@ pub const LIBRARY: &str = "/usr/lib/esca/libesca_preload.so";
 /// The `esca` command.
 pub const COMMAND: &str = "/usr/bin/esca";
 
+/// Tests of the suite that run in the virtual machine, in `/tests`.
+pub const SUITES: [&str; 9] = [
+    "contract_fds",
+    "contract_modes",
+    "contract_process",
+    "contract_streams",
+    "contract_threads",
+    "contract_waits",
+    "lighttpd",
+    "nginx",
+    "redis",
+];
+
 /// A line from the guest, as JSON.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

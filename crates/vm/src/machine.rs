@@ -3,8 +3,10 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use esca_vm::Line;
+use rustix::process::{Signal, set_parent_process_death_signal};
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -107,6 +109,11 @@ impl Machine<'_> {
         qemu.arg("-serial").arg(format!("file:{}", log.display()));
         qemu.args(["-serial", "stdio"]);
         qemu.stdin(Stdio::null()).stdout(Stdio::piped());
+        // SAFETY: one system call between fork and exec. The machine does not
+        // outlive us, however we end.
+        unsafe {
+            qemu.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
         qemu
     }
 

@@ -9,6 +9,7 @@ mod image;
 mod kernel;
 mod machine;
 mod module;
+mod programs;
 
 use anyhow::{Context, Result, ensure};
 use clap::{Parser, Subcommand, ValueEnum};
@@ -69,7 +70,7 @@ struct TestArgs {
     /// The short form: fewer repetitions, and 6.12 without isolation only
     #[arg(long)]
     short: bool,
-    /// These parts only [default: all]
+    /// These parts only [default: module and serve]
     #[arg(long)]
     only: Vec<Part>,
     /// Page-table isolation, on or off [default: both]
@@ -85,15 +86,21 @@ enum Part {
     /// Servers under it, on a processor that counts: so their rounds are the
     /// same however busy this machine is
     Serve,
+    /// The suite's tests of the contract and of servers, and the differential
+    /// model, with backend kmod (by --only alone)
+    Suite,
 }
 
 impl Part {
-    fn task(self, short: bool) -> String {
+    /// The task's words; machines have numbers for the fuzzer's seeds.
+    fn task(self, short: bool, machine: usize) -> String {
         let name = match self {
             Part::Module => "module",
             Part::Serve => "serve",
+            Part::Suite => "suite",
         };
-        format!("{name}{}", if short { ",short" } else { "" })
+        let form = if short { "short" } else { "full" };
+        format!("{name},{form},{machine}")
     }
 }
 
@@ -155,9 +162,11 @@ fn test(t: &TestArgs, dir: &Path) -> Result<()> {
         let kernel = kernel::get(name, dir)?;
         let module = module::build(&kernel, dir)?;
         for pti in or(&t.pti, ptis) {
+            let machine = 2 * usize::from(name == "6.1") + usize::from(pti == "on");
             for part in Part::value_variants() {
-                if t.only.is_empty() || t.only.contains(part) {
-                    let (task, words) = (part.task(t.short), format!("pti={pti}"));
+                let all = t.only.is_empty() && *part != Part::Suite;
+                if all || t.only.contains(part) {
+                    let (task, words) = (part.task(t.short, machine), format!("pti={pti}"));
                     let counted = *part == Part::Serve;
                     boot(&kernel, dir, Some(&module), &words, &task, counted)?;
                 }
@@ -234,7 +243,11 @@ fn boot(
     counted: bool,
 ) -> Result<Outcome> {
     let image = tempfile::NamedTempFile::new_in(dir)?;
-    contents::image(module, image.path())?;
+    let tests = task
+        .starts_with("suite")
+        .then(programs::build)
+        .transpose()?;
+    contents::image(module, tests.as_ref(), image.path())?;
     let name = format!("{} {words} {task}", kernel.name).replace([' ', '=', ','], "-");
     println!("{} {words}: {task}", kernel.release);
     let machine = Machine {

@@ -53,6 +53,7 @@ pub fn run(report: &mut Report, counted: bool) {
     let done = unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
     assert_eq!(done, 0, "setrlimit");
     let meter = if counted { &INSTRUCTIONS } else { &TIME };
+    report.test("bench: parts of an entry", |report| parts(report, meter));
     all(report, meter, "");
     // A second thread shares the descriptors: both ways look them up otherwise.
     let (stop, stopped) = std::sync::mpsc::channel::<()>();
@@ -64,17 +65,23 @@ pub fn run(report: &mut Report, counted: bool) {
     other.join().expect("the other thread");
 }
 
-/// `ioctl(fd, RUN, n)`, made in place, as the library does.
+/// `ioctl(fd, RUN, n)`.
 #[inline(always)]
 fn enter(fd: RawFd, n: usize) -> isize {
+    request(fd, RUN, n)
+}
+
+/// `ioctl(fd, request, n)` of the device, made in place, as the library does.
+#[inline(always)]
+fn request(fd: RawFd, request: u32, n: usize) -> isize {
     let done;
-    // SAFETY: a system call; the addresses in the table are valid.
+    // SAFETY: a request without a pointer; the addresses in the table are valid.
     unsafe {
         core::arch::asm!(
             "syscall",
             inlateout("rax") libc::SYS_ioctl as isize => done,
             in("rdi") fd,
-            in("rsi") RUN,
+            in("rsi") request,
             in("rdx") n,
             lateout("rcx") _,
             lateout("r11") _,
@@ -82,6 +89,33 @@ fn enter(fd: RawFd, n: usize) -> isize {
         );
     }
     done
+}
+
+/// What a kernel entry by the device consists of.
+fn parts(report: &mut Report, meter: &Meter) {
+    let device = Device::new(64).expect("a device");
+    let fd = device.fd.as_raw_fd();
+    let mut tell = |name, call: &mut dyn FnMut()| {
+        let mut samples: Vec<f64> = (0..SAMPLES + 2)
+            .map(|_| {
+                let at = (meter.now)();
+                (0..LEAST).for_each(|_| call());
+                ((meter.now)() - at) as f64 / LEAST as f64
+            })
+            .skip(2)
+            .collect();
+        report.figure(name, "part", 1, meter.unit, (meter.pick)(&mut samples));
+    };
+    tell("the cheapest system call", &mut || {
+        // SAFETY: no arguments.
+        black_box(unsafe { libc::getppid() });
+    });
+    tell("an ioctl that the module refuses at once", &mut || {
+        assert_eq!(request(fd, 0, 0), -(libc::ENOTTY as isize));
+    });
+    tell("a run of an empty table", &mut || {
+        assert_eq!(enter(fd, 0), 0);
+    });
 }
 
 /// What is measured with, and which of some samples counts.

@@ -19,6 +19,7 @@ mod report;
 mod rules;
 mod same;
 mod serve;
+mod suite;
 mod system;
 mod world;
 
@@ -43,11 +44,15 @@ fn main() {
             report.run("module", || module::load(""));
             bench::run(&mut report, words.get(1) == Some(&"counted"));
         }
-        Some("module") => tests(&mut report, short),
+        Some("module") => {
+            let machine = words.get(2).and_then(|w| w.parse().ok());
+            tests(&mut report, short, machine.expect("the machine's number"));
+        }
         Some("serve") => {
             report.run("module", || module::load(""));
             serve::run(&mut report);
         }
+        Some("suite") => suite::run(&mut report, 120),
         other => report.run("task", || panic!("unknown task {other:?}")),
     }
     report.run("the kernel has nothing to complain about", || log.check());
@@ -55,21 +60,24 @@ fn main() {
     system::off();
 }
 
-/// The tests of the module.
-fn tests(report: &mut Report, short: bool) {
+/// Parts of the fuzzer in a machine: a million entries in the four there are.
+const PARTS: u64 = 5;
+
+/// The tests of the module, in the machine of this number.
+fn tests(report: &mut Report, short: bool, machine: u64) {
     // The fuzzer's entries in parts, each with a seed and a child of its own.
     let (times, tables, parts, entries) = if short {
         (10, 20, 1, 15_000)
     } else {
-        (100, 300, 20, 50_000)
+        (100, 300, PARTS, 50_000)
     };
     life::run(report, times);
     // Children of a test fork; what forks has one thread.
     report.run("module", || module::load("allow_unhooked=1"));
     rules::run_all(report);
     same::run(report, tables);
-    for seed in 1..=parts {
-        fuzz::run(report, entries, seed);
+    for part in 1..=parts {
+        fuzz::run(report, entries, machine * PARTS + part);
     }
     report.run("module: unloaded when all is done", || {
         module::unload().expect("unloaded")
