@@ -79,7 +79,10 @@ interpose! {
         // SAFETY: the program's own arguments.
         read_by(fd, 0, flags | libc::MSG_PEEK, || unsafe { real(fd, msg, flags) })
     }
+}
 
+interpose! { unchecked
+    // The type of the flags differs between glibc and musl.
     fn recvmmsg(
         fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int, limit: *mut timespec,
     ) -> c_int, real {
@@ -88,9 +91,7 @@ interpose! {
             real(fd, msgs, n, flags, limit) as ssize_t
         }) as c_int
     }
-}
 
-interpose! { unchecked
     fn __read(fd: c_int, buf: *mut c_void, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
         read_by(fd, n, 0, || unsafe { real(fd, buf, n) })

@@ -137,14 +137,6 @@ interpose! {
         }
     }
 
-    fn sendmmsg(fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int, real {
-        let all = if msgs.is_null() { 0 } else { n as usize };
-        // SAFETY: the program's own arguments; a header begins with its message.
-        let empty = (0..all).all(|k| unsafe { carries_nothing(msgs.add(k).cast()) });
-        // SAFETY: as above.
-        behind(fd, empty, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
-    }
-
     fn sendfile(out: c_int, input: c_int, at: *mut off_t, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
         unsafe { file_by(out, input, at, n, || real(out, input, at, n)) }
@@ -174,6 +166,15 @@ interpose! {
 }
 
 interpose! { unchecked
+    // The type of the flags differs between glibc and musl.
+    fn sendmmsg(fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int) -> c_int, real {
+        let all = if msgs.is_null() { 0 } else { n as usize };
+        // SAFETY: the program's own arguments; a header begins with its message.
+        let empty = (0..all).all(|k| unsafe { carries_nothing(msgs.add(k).cast()) });
+        // SAFETY: as above.
+        behind(fd, empty, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
+    }
+
     fn __write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
         unsafe { send_by(&one(fd, OpKind::Write, 0, buf, n), || real(fd, buf, n)) }
