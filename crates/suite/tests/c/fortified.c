@@ -4,25 +4,12 @@
  * __recv_chk, because it knows the buffers' sizes but not the arguments.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
-#define TRY(call)                                                             \
-    ({                                                                        \
-        long r_ = (call);                                                     \
-        if (r_ < 0) {                                                         \
-            perror(#call);                                                    \
-            exit(1);                                                          \
-        }                                                                     \
-        r_;                                                                   \
-    })
+#include "server.h"
 
 static void put(int fd, const char *bytes, size_t n)
 {
@@ -35,19 +22,11 @@ int main(int argc, char **argv)
     /* Nothing that the compiler could know. */
     size_t room = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
     nfds_t watched = argc - 1;
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
     struct pollfd fds[1];
     char buf[64], more[64];
     int round = 0;
 
-    int listener = TRY(socket(AF_INET, SOCK_STREAM, 0));
-    TRY(bind(listener, (struct sockaddr *)&at, len));
-    TRY(listen(listener, 1));
-    TRY(getsockname(listener, (struct sockaddr *)&at, &len));
-    printf("%d\n", ntohs(at.sin_port));
-    fflush(stdout);
+    int listener = listener_that_says_its_port();
     int fd = TRY(accept4(listener, NULL, NULL, SOCK_NONBLOCK));
     for (;;) {
         fds[0] = (struct pollfd){.fd = fd, .events = POLLIN};

@@ -3,27 +3,14 @@
  * vfork and exec, system and popen with bytes in custody. Rust has no vfork.
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TRY(call)                                                             \
-    ({                                                                        \
-        long r_ = (call);                                                     \
-        if (r_ < 0) {                                                         \
-            perror(#call);                                                    \
-            exit(1);                                                          \
-        }                                                                     \
-        r_;                                                                   \
-    })
+#include "server.h"
 
 static int stream;
 
@@ -71,9 +58,6 @@ static void by_popen(void)
 
 int main(int argc, char **argv __attribute__((unused)))
 {
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof at;
     struct epoll_event event = {.events = EPOLLIN};
     static void (*const ways[])(void) = {by_vfork, by_system, by_popen};
     /* Known only when it runs, so that the compiler emits the checked calls. */
@@ -81,12 +65,7 @@ int main(int argc, char **argv __attribute__((unused)))
     char buf[64];
     int on = 1;
 
-    int listener = TRY(socket(AF_INET, SOCK_STREAM, 0));
-    TRY(bind(listener, (struct sockaddr *)&at, sizeof at));
-    TRY(listen(listener, 1));
-    TRY(getsockname(listener, (struct sockaddr *)&at, &len));
-    printf("%d\n", ntohs(at.sin_port));
-    TRY(fflush(stdout));
+    int listener = listener_that_says_its_port();
 
     int set = TRY(epoll_create1(EPOLL_CLOEXEC));
     TRY(epoll_ctl(set, EPOLL_CTL_ADD, listener, &event));
