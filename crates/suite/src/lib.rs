@@ -5,6 +5,7 @@ pub mod board;
 pub mod build;
 pub mod dir;
 pub mod http;
+pub mod lighttpd;
 pub mod mode;
 pub mod nginx;
 pub mod port;

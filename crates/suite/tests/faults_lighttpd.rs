@@ -1,32 +1,19 @@
 //! lighttpd under load while it is ended, killed and restarted gracefully.
 
 use esca_suite::dir::Dir;
+use esca_suite::lighttpd;
 use esca_suite::mode::{Mode, modes};
-use esca_suite::port;
 use esca_suite::scale;
 use esca_suite::server::Server;
 use esca_suite::site::Site;
 use esca_suite::swarm::{Load, Tally, Watch};
 use rustix::process::Signal;
-use std::process::Command;
 
 fn start(mode: Mode, site: &Site, backend: &str) -> (Server, Dir) {
-    let dir = Dir::new();
-    let port = port::free();
-    let (at, root) = (dir.path().display(), site.path().display());
-    let conf = dir.write(
-        "lighttpd.conf",
-        format!(
-            "server.document-root = \"{root}\"\nserver.port = {port}\n\
-             server.bind = \"127.0.0.1\"\nserver.errorlog = \"{at}/error.log\"\n\
-             server.network-backend = \"{backend}\"\n\
-             server.max-keep-alive-requests = 100000000\n\
-             mimetype.assign = (\"\" => \"text/plain\")\n"
-        ),
+    let settings = format!(
+        "server.network-backend = \"{backend}\"\nserver.max-keep-alive-requests = 100000000"
     );
-    let mut command = Command::new("lighttpd");
-    command.arg("-D").arg("-f").arg(conf);
-    (Server::start(mode, port, &mut command), dir)
+    lighttpd::start(mode, site, &settings)
 }
 
 fn load(server: &Server) -> Load {

@@ -1,13 +1,11 @@
 //! lighttpd: static files and CGI, every reply as without ESCA.
 
 use esca_suite::assert_same;
-use esca_suite::dir::Dir;
 use esca_suite::http::{Http, Reply, assert_replies, dial, request};
+use esca_suite::lighttpd;
 use esca_suite::mode::{Mode, policies};
-use esca_suite::port;
 use esca_suite::server::Server;
 use esca_suite::site::{SIZES, Site, content};
-use std::process::Command;
 
 /// A CGI program: it answers in many pieces, and echoes what is posted.
 const CGI: &str = "\
@@ -18,30 +16,13 @@ while [ $i -lt 300 ]; do echo \"line $i of the answer\"; i=$((i+1)); done
 cat 102400
 ";
 
-fn start(mode: Mode, site: &Site, settings: &str) -> (Server, Dir) {
-    let dir = Dir::new();
-    let port = port::free();
-    let (at, root) = (dir.path().display(), site.path().display());
-    let conf = dir.write(
-        "lighttpd.conf",
-        format!(
-            "server.document-root = \"{root}\"\nserver.port = {port}\n\
-             server.bind = \"127.0.0.1\"\nserver.errorlog = \"{at}/error.log\"\n\
-             server.upload-dirs = (\"{at}\")\nserver.modules = (\"mod_cgi\")\n\
-             cgi.assign = (\".sh\" => \"/bin/sh\")\n\
-             mimetype.assign = (\"\" => \"text/plain\")\n{settings}\n"
-        ),
-    );
-    let mut command = Command::new("lighttpd");
-    command.arg("-D").arg("-f").arg(conf);
-    (Server::start(mode, port, &mut command), dir)
-}
+const MODULES: &str = "server.modules = (\"mod_cgi\")\ncgi.assign = (\".sh\" => \"/bin/sh\")\n";
 
 fn compare(settings: &str, session: impl Fn(u16) -> Vec<Reply>, seen: impl Fn(&Server)) {
     let site = Site::new();
     site.dir().write("answer.sh", CGI);
     let once = |mode| {
-        let (server, _dir) = start(mode, &site, settings);
+        let (server, _dir) = lighttpd::start(mode, &site, &format!("{MODULES}{settings}"));
         let replies = session(server.port);
         seen(&server);
         replies
