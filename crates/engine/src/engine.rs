@@ -168,7 +168,6 @@ impl Engine {
         self.landed(seg);
         self.flush(seg, seg.stats, Counter::FlushLife);
         seg.explicit.set(false);
-        self.renew_passes(seg);
         seg.taken.store(false, Release);
     }
 

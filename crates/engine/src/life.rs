@@ -1,7 +1,7 @@
 //! The life of the process and of explicit segments: fork, exec, exit.
 
 use crate::engine::Engine;
-use crate::residue::borrow;
+use crate::residue::{await_other_process, borrow};
 use crate::segment::{OpKind, Segment, SegmentResult};
 use crate::slot::{Slot, bits};
 use esca_abi::stats::{self, Counter};
@@ -56,7 +56,6 @@ impl Engine {
             if !own {
                 seg.taken.store(false, Release);
                 seg.explicit.set(false);
-                self.renew_passes(seg);
             }
         }
         for fd in 0..=self.top.load(Acquire) {
@@ -86,6 +85,12 @@ impl Engine {
     /// program could write on what it inherits.
     pub fn before_exec(&self, stats: &stats::Slot) {
         self.before_spawn(stats);
+        self.drain_residues();
+    }
+
+    /// Waits until all that this process has to deliver is out, or for as long
+    /// as there is progress.
+    fn drain_residues(&self) {
         if self.residues.count() > 0 {
             self.residues
                 .drain_to_end(|fd, id, end| self.residue_over(fd, id, end));
@@ -111,13 +116,9 @@ impl Engine {
     /// will run inherits: waits for what was promised on it. The parent's
     /// sweeper sends that; nothing is changed here.
     pub fn wait_in_vfork_child(&self, fd: i32) {
-        let step = rustix::time::Timespec {
-            tv_sec: 0,
-            tv_nsec: 1_000_000,
-        };
         let waits = |slot: &Slot| slot.state() & bits::RESIDUE != 0 && self.has_residues();
         while self.slots.get(fd).is_some_and(waits) {
-            let _ = rustix::thread::nanosleep(&step);
+            await_other_process();
         }
     }
 
@@ -143,10 +144,7 @@ impl Engine {
             let mut c = seg.custody.lock();
             self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
         }
-        if self.residues.count() > 0 {
-            self.residues
-                .drain_to_end(|fd, id, end| self.residue_over(fd, id, end));
-        }
+        self.drain_residues();
         self.sweeper.stop();
     }
 

@@ -114,15 +114,19 @@ impl Residues {
     }
 }
 
+/// A step of a wait for what another process does, which gives no event.
+pub(crate) fn await_other_process() {
+    let _ = rustix::thread::nanosleep(&rustix::time::Timespec {
+        tv_sec: 0,
+        tv_nsec: 1_000_000,
+    });
+}
+
 /// Waits until `fd` may be written, for no longer than `limit`.
 pub(super) fn wait_writable(fd: i32, limit: Option<Duration>) {
     if fd < 0 {
         // A child waits for its parent's progress.
-        let _ = rustix::thread::nanosleep(&rustix::time::Timespec {
-            tv_sec: 0,
-            tv_nsec: 1_000_000,
-        });
-        return;
+        return await_other_process();
     }
     let mut fds = [PollFd::from_borrowed_fd(borrow(fd), PollFlags::OUT)];
     let limit = limit.and_then(|l| l.try_into().ok());

@@ -2,7 +2,7 @@
 //! promised that could need one.
 
 use super::borrow;
-use super::numbers::limit;
+use super::numbers::{limit, saturate};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::Timespec;
@@ -48,15 +48,14 @@ impl Headroom {
 
     #[cold]
     fn look(&self, fd: i32) {
-        let was = getrlimit(Resource::Nofile);
-        let soft = limit();
-        let can_raise = was
-            .current
-            .is_some_and(|s| was.maximum.is_none_or(|m| m >= s + RESERVE as u64));
-        let mark = if was.current.is_none() || can_raise {
-            i32::MAX
-        } else {
-            soft - RESERVE.min(soft / 4)
+        let limits = getrlimit(Resource::Nofile);
+        let hard = limits.maximum.unwrap_or(u64::MAX);
+        let mark = match limits.current {
+            Some(soft) if hard < soft.saturating_add(RESERVE as u64) => {
+                let soft = saturate(soft);
+                soft - RESERVE.min(soft / 4)
+            }
+            _ => i32::MAX,
         };
         self.mark.store(mark, Relaxed);
         if fd >= mark {

@@ -21,6 +21,7 @@ use crate::backend::{Backend, Direct};
 use crate::lock::Lock;
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
 use crate::sys;
+pub(crate) use ends::await_other_process;
 use headroom::Headroom;
 use libc::iovec;
 use numbers::duplicate;

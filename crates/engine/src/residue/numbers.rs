@@ -11,7 +11,11 @@ const ABOVE: u64 = 4096;
 
 /// The soft limit on descriptors.
 pub(super) fn limit() -> i32 {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    saturate(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
+}
+
+/// A limit as a number that a descriptor can have.
+pub(super) fn saturate(limit: u64) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
