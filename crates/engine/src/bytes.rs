@@ -59,6 +59,18 @@ impl Bytes<'_> {
     }
 }
 
+/// What a call that the engine only orders asks of the socket it names.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// To send bytes.
+    Bytes,
+    /// To send no byte: the socket says `EPIPE` if it is shut.
+    Empty,
+    /// Nothing: the kernel answers before it comes to the socket
+    /// (`vfs_writev` in fs/read_write.c, `do_splice` in fs/splice.c).
+    Nothing,
+}
+
 /// A call that sends.
 #[derive(Clone, Copy)]
 pub struct WriteCall<'a> {

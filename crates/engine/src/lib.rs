@@ -35,7 +35,7 @@ mod waits;
 mod watch;
 mod writes;
 
-pub use bytes::{Bytes, WriteCall};
+pub use bytes::{Asks, Bytes, WriteCall};
 pub use engine::{Cause, Engine, Verdict};
 #[cfg(debug_assertions)]
 pub use lock::taken as locks_taken;

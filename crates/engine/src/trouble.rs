@@ -1,6 +1,7 @@
 //! Calls on a stream that is not as the program thinks: bytes of it are left
 //! over, it has an error to report, or it is shut behind those bytes.
 
+use crate::bytes::Asks;
 use crate::engine::{Engine, Verdict};
 use crate::residue::Standing;
 use crate::segment::Segment;
@@ -20,7 +21,7 @@ impl Engine {
         state: u64,
         flags: i32,
     ) -> Verdict {
-        if state & bits::SHUT != 0 {
+        if self.is_shut(slot, state) {
             if flags & MSG_NOSIGNAL == 0 {
                 // As the kernel: to the thread that writes.
                 // SAFETY: raise takes a number.
@@ -49,6 +50,33 @@ impl Engine {
             e => return Verdict::Err(e),
         }
         self.settled(seg, slot, fd, flags)
+    }
+
+    /// Whether the stream is shut behind bytes that are left over, through
+    /// this descriptor, a duplicate, or in a forked process.
+    #[cold]
+    fn is_shut(&self, slot: &Slot, state: u64) -> bool {
+        let behind = || {
+            let shut = self.residues.is_shut(slot.residue.load(Relaxed));
+            if shut {
+                // It is for good, whatever becomes of the residue.
+                slot.set(bits::SHUT);
+            }
+            shut
+        };
+        state & bits::SHUT != 0 || state & bits::RESIDUE != 0 && behind()
+    }
+
+    /// Whether a call on a stream of `state`, with a residue or shut behind
+    /// one, waits for nothing there: the kernel answers it now as it would
+    /// behind those bytes.
+    #[cold]
+    pub(crate) fn waits_for_nothing(&self, asks: Asks, slot: &Slot, state: u64) -> bool {
+        match asks {
+            Asks::Bytes => false,
+            Asks::Empty => !self.is_shut(slot, state),
+            Asks::Nothing => true,
+        }
     }
 
     /// Takes a stream's error, if it has one to report.

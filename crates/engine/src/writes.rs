@@ -1,6 +1,6 @@
 //! The calls that send from memory: write, writev, send, sendto, sendmsg.
 
-use crate::bytes::WriteCall;
+use crate::bytes::{Asks, WriteCall};
 use crate::engine::{Engine, Verdict};
 use crate::rules::merge;
 use crate::segment::{OpKind, Segment};
@@ -59,9 +59,14 @@ impl Engine {
     /// As for [`Engine::write`].
     #[inline(never)]
     unsafe fn consider(&self, seg: &Segment, slot: &Slot, state: u64, call: &WriteCall) -> Verdict {
-        if state & (bits::RESIDUE | bits::SHUT) == bits::RESIDUE && call.bytes.len() == Some(0) {
-            // Nothing to send waits for nothing.
-            return self.through(seg);
+        if state & (bits::RESIDUE | bits::SHUT) != 0 && call.bytes.len() == Some(0) {
+            let asks = match call.kind {
+                OpKind::Writev => Asks::Nothing,
+                _ => Asks::Empty,
+            };
+            if self.waits_for_nothing(asks, slot, state) {
+                return self.through(seg);
+            }
         }
         if state & bits::KIND != bits::STREAM {
             if state & (bits::RESIDUE | bits::SHUT) != 0 {
@@ -141,20 +146,20 @@ impl Engine {
     }
 
     /// What is to be done with a call that sends on `fd` and is never
-    /// deferred: it goes behind all there is. `empty` says that it sends
-    /// nothing. After `Pass`, make the call and tell [`Engine::landed`].
-    pub fn send_behind(&self, seg: &Segment, fd: i32, empty: bool) -> Verdict {
+    /// deferred: it goes behind all there is. After `Pass`, make the call and
+    /// tell [`Engine::landed`].
+    pub fn send_behind(&self, seg: &Segment, fd: i32, asks: Asks) -> Verdict {
         seg.stats.add(Counter::CallOther, 1);
         self.effect(seg);
         let Some(slot) = self.slots.get(fd) else {
             seg.stats.add(Counter::Made, 1);
             return Verdict::Pass;
         };
-        if empty {
+        if asks != Asks::Bytes {
             self.settle(slot, fd, seg.stats, Counter::FlushCall);
         }
         let state = slot.state();
-        if empty && state & (bits::RESIDUE | bits::SHUT) == bits::RESIDUE {
+        if state & (bits::RESIDUE | bits::SHUT) != 0 && self.waits_for_nothing(asks, slot, state) {
             seg.stats.add(Counter::Made, 1);
             return Verdict::Pass;
         }

@@ -7,7 +7,7 @@ mod common;
 use common::*;
 use esca_abi::stats::Counter;
 use esca_engine::settings::Policy;
-use esca_engine::{Bytes, OpKind, Verdict, WriteCall};
+use esca_engine::{Asks, Bytes, OpKind, Verdict, WriteCall};
 
 const POLICIES: [Policy; 2] = [Policy::Coalesce, Policy::Batch];
 
@@ -71,7 +71,7 @@ fn nothing_is_promised_during_another_threads_sendfile_or_splice() {
             assert!(w.count(Counter::Deferred) > before, "{policy:?}");
             one.wait(1);
         }
-        assert_eq!(engine.send_behind(seg, fd, false), Verdict::Pass);
+        assert_eq!(engine.send_behind(seg, fd, Asks::Bytes), Verdict::Pass);
         let during = w.count(Counter::Deferred);
         assert_eq!(one.more(fd, b"c"), Ok(1));
         assert_eq!(w.count(Counter::Deferred), during, "{policy:?}");

@@ -342,6 +342,12 @@ impl Residues {
         .unwrap_or(false)
     }
 
+    /// Whether a shutdown waits for the bytes of residue `id`.
+    pub fn is_shut(&self, id: u32) -> bool {
+        self.with(id, |r| r.shared().shutdown.load(SeqCst) != -1)
+            .unwrap_or(false)
+    }
+
     /// The program closed the descriptor (or asked for the error): the
     /// residue lives on by itself until it is out.
     pub fn detach(&self, id: u32) {

@@ -159,9 +159,11 @@ impl Residue {
     /// Nothing is left to hand over.
     fn ended(&self) {
         let shared = self.shared();
-        match shared.shutdown.swap(-1, SeqCst) {
-            -1 => {}
-            how => shut(self.private, how),
+        let how = shared.shutdown.load(SeqCst);
+        if how != -1 {
+            shut(self.private, how);
+            // Behind it: who finds no shutdown waiting asks the kernel.
+            shared.shutdown.store(-1, SeqCst);
         }
         // A child was told EAGAIN without asking the kernel, so no edge would
         // come to it.

@@ -3,7 +3,7 @@
 
 use crate::real::{errno, interpose, set_errno};
 use crate::thread::{enter, may_bypass};
-use esca_engine::{Bytes, OpKind, Verdict, WriteCall};
+use esca_engine::{Asks, Bytes, OpKind, Verdict, WriteCall};
 use libc::{
     EAGAIN, c_int, c_uint, c_void, iovec, loff_t, mmsghdr, msghdr, off_t, off64_t, size_t,
     sockaddr, socklen_t, ssize_t,
@@ -66,9 +66,9 @@ unsafe fn vector<'a>(iov: *const iovec, n: usize) -> Option<&'a [iovec]> {
 /// custody goes first, and while some is left over the call must wait, unless
 /// it sends nothing.
 #[inline]
-fn behind(fd: c_int, empty: bool, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+fn behind(fd: c_int, asks: Asks, plain: impl FnOnce() -> ssize_t) -> ssize_t {
     let verdict = match enter() {
-        Some(i) => i.send_behind(i.seg, fd, empty),
+        Some(i) => i.send_behind(i.seg, fd, asks),
         None if may_bypass(fd) => Verdict::Pass,
         None => Verdict::Err(EAGAIN),
     };
@@ -84,6 +84,18 @@ fn behind(fd: c_int, empty: bool, plain: impl FnOnce() -> ssize_t) -> ssize_t {
     }
 }
 
+/// What a message asks of its socket.
+#[inline]
+fn message(empty: bool) -> Asks {
+    if empty { Asks::Empty } else { Asks::Bytes }
+}
+
+/// What a call asks of its socket that moves `n` bytes or buffers there.
+#[inline]
+fn moved(n: usize) -> Asks {
+    if n == 0 { Asks::Nothing } else { Asks::Bytes }
+}
+
 interpose! {
     fn write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
@@ -94,7 +106,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             let Some(v) = vector(iov, n as usize) else {
-                return behind(fd, n == 0, || real(fd, iov, n));
+                return behind(fd, moved(n as usize), || real(fd, iov, n));
             };
             let call = WriteCall { fd, kind: OpKind::Writev, flags: 0, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, iov, n))
@@ -113,7 +125,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             if !to.is_null() {
-                return behind(fd, n == 0, || real(fd, buf, n, flags, to, len));
+                return behind(fd, message(n == 0), || real(fd, buf, n, flags, to, len));
             }
             let call = one(fd, OpKind::Send, flags, buf, n);
             send_by(&call, || real(fd, buf, n, flags, to, len))
@@ -130,7 +142,7 @@ interpose! {
                 if let Some(m) = msg.as_ref() {
                     passing(m);
                 }
-                return behind(fd, carries_nothing(msg), || real(fd, msg, flags));
+                return behind(fd, message(carries_nothing(msg)), || real(fd, msg, flags));
             };
             let call = WriteCall { fd, kind: OpKind::Sendmsg, flags, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, msg, flags))
@@ -151,17 +163,17 @@ interpose! {
         from: c_int, at: *mut loff_t, to: c_int, to_at: *mut loff_t, n: size_t, flags: c_uint,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(to, n == 0, || unsafe { real(from, at, to, to_at, n, flags) })
+        behind(to, moved(n), || unsafe { real(from, at, to, to_at, n, flags) })
     }
 
     fn tee(from: c_int, to: c_int, n: size_t, flags: c_uint) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(to, n == 0, || unsafe { real(from, to, n, flags) })
+        behind(to, moved(n), || unsafe { real(from, to, n, flags) })
     }
 
     fn vmsplice(fd: c_int, iov: *const iovec, n: size_t, flags: c_uint) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(fd, n == 0, || unsafe { real(fd, iov, n, flags) })
+        behind(fd, moved(n), || unsafe { real(fd, iov, n, flags) })
     }
 }
 
@@ -171,8 +183,9 @@ interpose! { unchecked
         let all = if msgs.is_null() { 0 } else { n as usize };
         // SAFETY: the program's own arguments; a header begins with its message.
         let empty = (0..all).all(|k| unsafe { carries_nothing(msgs.add(k).cast()) });
+        let asks = if n == 0 { Asks::Nothing } else { message(empty) };
         // SAFETY: as above.
-        behind(fd, empty, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
+        behind(fd, asks, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
     }
 
     fn __write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t, real {
