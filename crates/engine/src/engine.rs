@@ -53,7 +53,7 @@ pub struct Engine {
     pub(crate) retired: AtomicBool,
     /// The process has forked, or was: others may have its sockets.
     pub(crate) forked: AtomicBool,
-    /// More than one thread uses it, or did.
+    /// More than one thread uses it, did, or may at any moment.
     pub(crate) threaded: AtomicBool,
     /// Hang-ups of edge-triggered streams are being watched.
     pub(crate) watch_hangups: AtomicBool,
@@ -147,7 +147,7 @@ impl Engine {
         }
         let id = self.segments_len.load(Relaxed);
         if id > 0 {
-            self.threaded.store(true, SeqCst);
+            self.before_thread();
         }
         let place = self.segments.get(id as usize)?;
         // Not from the allocator: a signal handler may be what got us here.
@@ -161,6 +161,16 @@ impl Engine {
         let seg = unsafe { &*seg };
         self.renew_passes(seg);
         Some(seg)
+    }
+
+    /// The calling thread is about to start another one. From here on, plain
+    /// calls that send are marked while they are under way
+    /// ([`Slot::take_off`]): the new thread may promise on the stream of one
+    /// that began before the thread was heard of. (A thread that is started
+    /// unseen, by the C library itself or by a raw clone, is heard of in
+    /// [`Engine::enter_thread`].)
+    pub fn before_thread(&self) {
+        self.threaded.store(true, SeqCst);
     }
 
     /// Takes the segment back from a thread that ends.

@@ -45,6 +45,30 @@ fn nothing_is_promised_during_another_threads_plain_write() {
 }
 
 #[test]
+fn nothing_is_promised_during_a_plain_write_that_began_before_the_thread() {
+    for policy in POLICIES {
+        let w = world(policy);
+        let one = w.hands();
+        let (fd, mut peer) = w.pair(None);
+        let bytes = pattern(50_000, 1);
+        one.wait(1);
+        one.engine.before_thread();
+        // SAFETY: live bytes. The call itself is made below.
+        let verdict = unsafe { one.engine.write(one.seg, &large(fd, &bytes)) };
+        assert_eq!(verdict, Verdict::Pass);
+        let other = w.hands();
+        other.wait(1);
+        assert_eq!(other.more(fd, b"now"), Ok(3));
+        assert_eq!(w.count(Counter::Deferred), 0, "{policy:?}");
+        one.engine.after_write(one.seg, fd, OpKind::Write, 0, -1);
+        assert_eq!(other.more(fd, b"later"), Ok(5));
+        assert_eq!(w.count(Counter::Deferred), 1, "{policy:?}");
+        other.wait(1);
+        expect(&mut peer, b"nowlater");
+    }
+}
+
+#[test]
 fn nothing_is_promised_during_another_threads_sendfile_or_splice() {
     for policy in POLICIES {
         let w = world(policy);

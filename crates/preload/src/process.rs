@@ -4,7 +4,7 @@
 use crate::{stats, thread};
 use esca_engine::Engine;
 use esca_engine::settings::{BackendKind, Policy, Settings};
-use std::sync::atomic::{AtomicPtr, AtomicU32, Ordering::*};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
 
 static ENGINE: AtomicPtr<Engine> = AtomicPtr::new(std::ptr::null_mut());
 
@@ -21,6 +21,8 @@ static POLICY: AtomicU32 = AtomicU32::new(0);
 static RULES: AtomicU32 = AtomicU32::new(0);
 static BACKEND: AtomicU32 = AtomicU32::new(0);
 static THREAD_KEY: AtomicU32 = AtomicU32::new(u32::MAX);
+/// The program has started threads; or the one it was forked from has.
+static THREADS: AtomicBool = AtomicBool::new(false);
 
 /// The engine, once there is one.
 #[inline]
@@ -86,6 +88,9 @@ pub(crate) fn activate() -> bool {
                 let e = e.with_own_thread(thread::own);
                 hooks();
                 stats::table().processes.fetch_add(1, Relaxed);
+                if THREADS.load(Acquire) {
+                    e.before_thread();
+                }
                 ENGINE.store(Box::into_raw(Box::new(e)), Release);
                 STATE.store(ACTIVE, Release);
                 true
@@ -107,6 +112,19 @@ fn descriptors() -> usize {
     // SAFETY: a local struct.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut l) };
     l.rlim_max.clamp(1024, DESCRIPTORS) as usize
+}
+
+/// The calling thread is about to start another one: perhaps before there is
+/// an engine, and never in the middle of a call that sends. The sweeper, which
+/// the library starts, sends nothing for the program.
+pub(crate) fn before_thread() {
+    if thread::interrupted() {
+        return;
+    }
+    THREADS.store(true, Release);
+    if let Some(engine) = engine() {
+        engine.before_thread();
+    }
 }
 
 /// Hooks into fork and into the end of threads.

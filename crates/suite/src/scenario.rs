@@ -25,6 +25,10 @@ pub const STREAMS: usize = 5;
 /// See [`STREAMS`].
 pub const STREAM_BYTES: usize = 600_000;
 
+/// What the scenario `late` sends by one call: more than two socket buffers
+/// take.
+pub const LATE_BYTES: usize = 32 << 20;
+
 /// One scenario.
 #[derive(Clone, Copy)]
 pub struct Scenario {
@@ -203,8 +207,13 @@ impl Run<'_> {
 
     /// Waits until the actor has set a flag; its value.
     pub fn when(&self, flag: Flag) -> u64 {
+        self.until(flag, 1)
+    }
+
+    /// Waits until a flag of the actor's has reached `least`; its value.
+    pub fn until(&self, flag: Flag, least: u64) -> u64 {
         eventually("the actor's flag", || {
-            Some(self.board.get(flag)).filter(|&n| n > 0)
+            Some(self.board.get(flag)).filter(|&n| n >= least)
         })
     }
 

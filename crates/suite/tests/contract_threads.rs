@@ -39,6 +39,23 @@ fn a_stream_handed_to_another_thread_and_back() {
 }
 
 #[test]
+fn nothing_is_promised_behind_the_back_of_a_send_under_way() {
+    scenario("late").run(|run| {
+        let mut stream = run.connect();
+        run.go(&mut stream);
+        let deferred = || run.stats.map(|s| s.get(Counter::Deferred));
+        run.when(Flag::Actor);
+        let before = deferred();
+        run.tell();
+        run.until(Flag::Actor, 2);
+        assert_eq!(deferred(), before, "the kernel alone knows what has room");
+        let (got, end) = to_end(&mut stream);
+        assert_eq!(got.len() as u64, run.when(Flag::Accepted));
+        run.saw(end);
+    });
+}
+
+#[test]
 fn a_signal_handler_writes_while_the_library_is_at_work() {
     scenario("handler").run(|run| {
         let (mut first, mut second) = (run.connect(), run.connect());

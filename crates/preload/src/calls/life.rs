@@ -164,6 +164,9 @@ interpose! { unchecked
         main: CloneMain, stack: *mut c_void, flags: c_int, arg: *mut c_void,
         ptid: *mut pid_t, tls: *mut c_void, ctid: *mut pid_t,
     ) -> c_int, real {
+        if flags & libc::CLONE_THREAD != 0 {
+            process::before_thread();
+        }
         if flags & libc::CLONE_VM != 0 {
             before_spawn();
             // SAFETY: the program's own arguments.

@@ -8,5 +8,6 @@ pub(crate) mod life;
 mod options;
 mod raw;
 mod reads;
+mod threads;
 mod waits;
 mod writes;

@@ -2,11 +2,15 @@
 //! means make.
 
 use crate::sys;
-use crate::{Actor, LOST, Scene};
+use crate::{Actor, LOST, Scene, numbered};
+use esca_suite::board::Flag;
+use esca_suite::scenario::LATE_BYTES;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use std::os::fd::BorrowedFd;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::*};
 
-pub const SCENES: &[(&str, Scene)] = &[("mutex", mutex), ("hand-over", hand_over)];
+pub const SCENES: &[(&str, Scene)] = &[("mutex", mutex), ("hand-over", hand_over), ("late", late)];
 
 /// Records that a mutex numbers, from two threads.
 fn mutex(a: &Actor) {
@@ -93,4 +97,44 @@ fn hand_over(a: &Actor) {
         );
     });
     a.check("the second call", a.next().0 == a.listener);
+}
+
+/// A thread whose first call comes while a send of the thread that started it
+/// is in the kernel and waits there for the peer; it sends on the same stream.
+fn late(a: &Actor) {
+    let fd = a.connection();
+    a.turn(fd);
+    a.saw("blocking", sys::set_flags(fd, 0));
+    let bytes = numbered(LATE_BYTES);
+    std::thread::scope(|s| {
+        s.spawn(|| {
+            // Not by libc's poll: the library hears nothing of this thread yet.
+            while has_room(fd) {
+                std::hint::spin_loop();
+            }
+            a.saw("not", sys::set_flags(fd, libc::O_NONBLOCK));
+            a.saw("a wait", sys::poll(&mut [], 0));
+            a.board.add(Flag::Actor, 1);
+            a.check("the peer looks", a.compute_until(1));
+            // How much room there is depends on the moment.
+            let sent = match sys::send(fd, b"x", libc::MSG_MORE) {
+                Ok(1) => 1,
+                Err(libc::EAGAIN) => 0,
+                r => return a.saw("FAIL send", r),
+            };
+            a.board.set(Flag::Accepted, LATE_BYTES as u64 + sent);
+            a.board.add(Flag::Actor, 1);
+        });
+        a.check("the send", sys::write(fd, &bytes) == Ok(bytes.len()));
+    });
+    a.saw("close", sys::close(fd));
+}
+
+/// Whether poll(2) says that there is room to write, by a system call
+/// instruction of our own.
+fn has_room(fd: i32) -> bool {
+    // SAFETY: the descriptor is open.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    let mut p = [PollFd::new(&fd, PollFlags::OUT)];
+    rustix::event::poll(&mut p, Some(&Timespec::default())) == Ok(1)
 }
