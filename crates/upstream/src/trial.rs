@@ -13,6 +13,7 @@ use esca_suite::mode::{Mode, Stats};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// The runs that are compared: the first without ESCA.
 const MODES: [Mode; 3] = [Mode::Plain, Mode::Esca("coalesce"), Mode::Esca("batch")];
@@ -92,8 +93,8 @@ pub fn run(suite: &dyn Suite, small: bool, only: &[String]) -> Result<Report> {
                 }
                 again.push(format!("{unit} ({:?})", bench.mode));
                 // One after the other now, with the machine for themselves.
-                let plain = suite.run(&benches[0].tree, unit, benches[0].place)?;
-                let esca = suite.run(&bench.tree, unit, bench.place)?;
+                let plain = one_unit(suite, &benches[0], unit)?;
+                let esca = one_unit(suite, bench, unit)?;
                 left = differences(&plain, &esca);
             }
             found
@@ -143,11 +144,29 @@ fn all_units(
     bench: &Bench,
     units: &[String],
 ) -> Result<BTreeMap<String, Outcome>> {
-    let run = |unit: &String| {
-        let outcome = suite.run(&bench.tree, unit, bench.place)?;
-        Ok((unit.clone(), outcome))
-    };
+    let run = |unit: &String| Ok((unit.clone(), one_unit(suite, bench, unit)?));
     units.iter().map(run).collect()
+}
+
+/// Runs a unit and says on standard error what it came to: the whole takes
+/// most of an hour.
+fn one_unit(suite: &dyn Suite, bench: &Bench, unit: &str) -> Result<Outcome> {
+    let start = Instant::now();
+    let outcome = suite.run(&bench.tree, unit, bench.place)?;
+    let of = |v| outcome.count(v);
+    let mode = match bench.mode {
+        Mode::Plain => "plain",
+        Mode::Esca(policy) | Mode::Run(policy, _) => policy,
+    };
+    eprintln!(
+        "{} {unit}, {mode}: {} passed, {} failed, {} left out in {} s",
+        suite.source(),
+        of(Verdict::Passed),
+        of(Verdict::Failed),
+        of(Verdict::Skipped),
+        start.elapsed().as_secs()
+    );
+    Ok(outcome)
 }
 
 /// Does the same for every bench at the same time: suites mostly wait.
