@@ -3,6 +3,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod bench;
+mod clock;
 mod contents;
 mod count;
 mod image;
