@@ -1,9 +1,9 @@
 //! What goes into the initramfs: our programs, the servers, the module.
 
 use crate::image::Image;
-use crate::programs;
+use crate::{module, programs};
 use anyhow::{Context, Result, ensure};
-use esca_vm::{COMMAND, LIBRARY, MODULE};
+use esca_vm::{COMMAND, LIBRARY};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -51,7 +51,7 @@ pub fn image(
     image.directory(Path::new("/var/lib/nginx"));
     image.directory(Path::new("/var/log/nginx"));
     if let Some(module) = module {
-        image.file(MODULE, module)?;
+        module::add(&mut image, module)?;
     }
     if let Some(tests) = tests {
         programs::add(&mut image, tests)?;

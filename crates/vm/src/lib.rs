@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 pub const PORT: &str = "/dev/ttyS1";
 /// Where the image keeps the kernel module.
 pub const MODULE: &str = "/esca/esca.ko";
+/// Where the image keeps the parts of the project that load the module.
+pub const PROJECT: &str = "/project";
 /// Where the image keeps the preload library and the `esca` command.
 pub const LIBRARY: &str = "/usr/lib/esca/libesca_preload.so";
 /// The `esca` command.

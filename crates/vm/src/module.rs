@@ -1,7 +1,9 @@
 //! The kernel module, built for one of the kernels.
 
+use crate::image::Image;
 use crate::kernel::{Kernel, run};
 use anyhow::{Context, Result, ensure};
+use esca_vm::{MODULE, PROJECT};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -22,4 +24,23 @@ pub fn build(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
         .arg(format!("OUT={}", out.display())))
     .with_context(|| format!("cannot build the module for {}", kernel.release))?;
     Ok(out.join("esca.ko"))
+}
+
+/// Programs that the scripts which load it need.
+const PROGRAMS: [&str; 15] = [
+    "sh", "id", "uname", "dirname", "cut", "getent", "chgrp", "chmod", "modinfo", "insmod",
+    "rmmod", "readlink", "sort", "tr", "sleep",
+];
+
+/// Puts it into the image, and the scripts that load it.
+pub fn add(image: &mut Image, module: &Path) -> Result<()> {
+    image.file(MODULE, module)?;
+    let release = module.parent().and_then(Path::file_name);
+    let release = release.context("the module's directory")?.to_string_lossy();
+    image.file(&format!("{PROJECT}/target/kmod/{release}/esca.ko"), module)?;
+    for script in ["load.sh", "unload.sh"] {
+        let from = Path::new("kmod").join(script);
+        image.file(&format!("{PROJECT}/kmod/{script}"), &from)?;
+    }
+    PROGRAMS.iter().try_for_each(|p| image.installed(p))
 }

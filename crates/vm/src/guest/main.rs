@@ -18,6 +18,7 @@ mod random;
 mod report;
 mod rules;
 mod same;
+mod script;
 mod serve;
 mod suite;
 mod system;
@@ -72,6 +73,7 @@ fn tests(report: &mut Report, short: bool, machine: u64) {
         (100, 300, PARTS, 50_000)
     };
     life::run(report, times);
+    script::run(report);
     // Children of a test fork; what forks has one thread.
     report.run("module", || module::load("allow_unhooked=1"));
     rules::run_all(report);
@@ -82,4 +84,5 @@ fn tests(report: &mut Report, short: bool, machine: u64) {
     report.run("module: unloaded when all is done", || {
         module::unload().expect("unloaded")
     });
+    script::signed_only(report);
 }
