@@ -10,7 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 /// First eight bytes of the mapping: `"escastat"`.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"escastat");
 /// Version of this layout; readers refuse another.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 /// Slots in the mapping: one a thread.
 pub const SLOTS: usize = 256;
 
@@ -67,6 +67,7 @@ counters! {
         RuleCork = "cork",
         RuleNodelay = "nodelay",
         RuleDrained = "drained",
+        RuleSocketCalls = "socket-calls",
     }
     // What made bytes in custody go to the kernel.
     "flushes" {

@@ -83,3 +83,29 @@ pub struct WriteCall<'a> {
     /// What to send.
     pub bytes: Bytes<'a>,
 }
+
+/// Whether a call is for some bytes: for none, and for more than a signed
+/// number holds, the kernel has answers of its own (read(2), write(2)).
+#[inline]
+pub(crate) fn is_some(n: usize) -> bool {
+    n.wrapping_sub(1) < isize::MAX as usize
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn none_and_too_many_are_not_some() {
+        let most = isize::MAX as usize;
+        for (n, some) in [
+            (0, false),
+            (1, true),
+            (most, true),
+            (most + 1, false),
+            (usize::MAX, false),
+        ] {
+            assert_eq!(is_some(n), some, "{n}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! that hands custody to the kernel.
 
 use crate::backend::{self, Backend, F_MORE, Op, OpCode};
+use crate::bytes;
 use crate::custody::{Custody, OPS};
 use crate::lock::Lock;
 use crate::residue::Residues;
@@ -41,6 +42,8 @@ pub type Cause = Counter;
 pub struct Engine {
     pub(crate) policy: Policy,
     pub(crate) settings: Settings,
+    /// Rule `socket-calls` is in force.
+    socket_calls: bool,
     pub(crate) slots: Slots,
     pub(crate) table: &'static stats::Table,
     pub(crate) backend: Box<dyn Backend>,
@@ -78,6 +81,8 @@ impl Engine {
         Ok(Engine {
             policy: settings.policy,
             settings,
+            socket_calls: settings.rules.has(Rule::SocketCalls)
+                && matches!(settings.policy, Policy::Coalesce | Policy::Batch),
             slots: Slots::new(descriptors)?,
             table,
             backend: backend::choose(settings.backend, table),
@@ -131,6 +136,25 @@ impl Engine {
     #[inline]
     pub(crate) fn rule(&self, rule: Rule) -> bool {
         self.settings.rules.has(rule)
+    }
+
+    /// Whether a `read` or `write` of `n` bytes, which is to be made now, is
+    /// made as `recv` or `send`: see [`rules::socket_calls`].
+    ///
+    /// [`rules::socket_calls`]: crate::rules::socket_calls
+    #[inline]
+    #[must_use]
+    pub fn by_socket(&self, seg: &Segment, fd: i32, n: usize) -> bool {
+        let by = self.socket_calls
+            && bytes::is_some(n)
+            && self
+                .slots
+                .get(fd)
+                .is_some_and(|s| s.state() & bits::KIND == bits::STREAM);
+        if by {
+            seg.stats.add(Counter::RuleSocketCalls, 1);
+        }
+        by
     }
 
     /// Gives the calling thread a segment, or `None` when there are too many

@@ -1,5 +1,6 @@
 //! The calls that receive: read, readv, recv, recvfrom, recvmsg.
 
+use crate::bytes;
 use crate::engine::{Engine, Verdict};
 use crate::rules::drained;
 use crate::segment::Segment;
@@ -9,17 +10,18 @@ use libc::EAGAIN;
 use std::sync::atomic::Ordering::*;
 
 impl Engine {
-    /// What is to be done with a read. After `Pass`, make the call and tell
+    /// What is to be done with a read of up to `want` bytes (0 where a short
+    /// count means nothing). After `Pass`, make the call and tell
     /// [`Engine::after_read`].
     #[inline]
-    pub fn before_read(&self, seg: &Segment, fd: i32, flags: i32) -> Verdict {
+    pub fn before_read(&self, seg: &Segment, fd: i32, want: usize, flags: i32) -> Verdict {
         seg.stats.add(Counter::CallRead, 1);
         let state = match self.slots.get(fd) {
             Some(slot) => {
                 let last = slot.drained.load(Relaxed);
                 if last != 0 {
                     slot.drained.store(0, Relaxed);
-                    if last == seg.mark.get() && self.is_drained(seg, slot, flags) {
+                    if last == seg.mark.get() && self.is_drained(seg, slot, want, flags) {
                         return Verdict::Err(EAGAIN);
                     }
                 }
@@ -46,8 +48,9 @@ impl Engine {
 
     /// A read after one that came back short in this segment; whether it is
     /// answered without the kernel.
-    fn is_drained(&self, seg: &Segment, slot: &Slot, flags: i32) -> bool {
+    fn is_drained(&self, seg: &Segment, slot: &Slot, want: usize, flags: i32) -> bool {
         if flags & !drained::PLAIN_FLAGS != 0
+            || !bytes::is_some(want)
             || slot.state() & (bits::ERROR | bits::NONBLOCK) != bits::NONBLOCK
         {
             return false;

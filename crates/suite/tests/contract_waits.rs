@@ -171,3 +171,18 @@ fn pipes_files_and_unix_sockets_are_not_touched() {
         }
     });
 }
+
+#[test]
+fn the_edges_of_read_and_write_are_the_plain_calls() {
+    scenario("edges")
+        .needs(Counter::RuleSocketCalls)
+        .run(|run| {
+            let mut stream = run.connect();
+            run.when(Flag::Actor);
+            run.go(&mut stream);
+            assert_same("edges", b"whole", &take(&mut stream, 5));
+            run.when(Flag::Other);
+            stream.shutdown(Shutdown::Write).expect("shutdown");
+            run.saw(to_end(&mut stream).1);
+        });
+}

@@ -82,6 +82,8 @@ type Calls = BTreeMap<String, u64>;
 const SENDS: [&str; 6] = [
     "write", "writev", "sendto", "sendmsg", "sendfile", "preadv2",
 ];
+/// Calls that receive, counted as one: see rule `socket-calls`.
+const RECEIVES: [&str; 2] = ["read", "recvfrom"];
 /// The library wakes its sweeper at the first deferral after an idle time of
 /// about 0.2 s: no more often than this.
 const WAKES_APART: Duration = Duration::from_millis(150);
@@ -134,6 +136,11 @@ fn calls(log: &Path) -> Calls {
             continue;
         }
         if let Some((name, _)) = words.next().and_then(|w| w.split_once('(')) {
+            let name = if RECEIVES.contains(&name) {
+                RECEIVES[0]
+            } else {
+                name
+            };
             *calls.entry(name.to_owned()).or_default() += 1;
         }
     }

@@ -283,7 +283,7 @@ impl Replay {
 
     fn read(&mut self, seg: &Segment, c: &Call, want: usize, flags: i32) {
         let fd = self.known(c.args[0] as i32);
-        let _ = self.engine.before_read(seg, fd, flags);
+        let _ = self.engine.before_read(seg, fd, want, flags);
         let (n, errno) = if c.result < 0 {
             (-1, -c.result as i32)
         } else {

@@ -11,7 +11,7 @@
 //! may have arrived *before* without a new edge is the peer's hang-up, so an
 //! edge-triggered stream counts only if it asked for `EPOLLRDHUP` and none
 //! was reported since it was registered. Not after EOF or an error, not with
-//! flags such as `MSG_PEEK`, not twice.
+//! flags such as `MSG_PEEK`, not for no bytes, not twice.
 
 use super::{About, Rule};
 use crate::segment::{Segment, WaitKind};

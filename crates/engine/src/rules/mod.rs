@@ -10,6 +10,7 @@ pub mod file_head;
 pub mod merge;
 pub mod nodelay;
 pub mod small_file;
+pub mod socket_calls;
 
 use esca_abi::stats::Counter;
 
@@ -29,6 +30,8 @@ pub enum Rule {
     Nodelay = 4,
     /// See [`drained`].
     Drained = 5,
+    /// See [`socket_calls`].
+    SocketCalls = 6,
 }
 
 /// A rule's name and counter.
@@ -49,4 +52,5 @@ pub const LIST: &[About] = &[
     cork::ABOUT,
     nodelay::ABOUT,
     drained::ABOUT,
+    socket_calls::ABOUT,
 ];

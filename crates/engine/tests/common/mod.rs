@@ -152,7 +152,7 @@ impl Hands {
     }
 
     pub fn read(&self, fd: RawFd, room: &mut [u8]) -> Answer {
-        if let Verdict::Err(e) = self.engine.before_read(self.seg, fd, 0) {
+        if let Verdict::Err(e) = self.engine.before_read(self.seg, fd, room.len(), 0) {
             return Err(e);
         }
         // SAFETY: a live slice.

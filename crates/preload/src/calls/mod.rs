@@ -8,6 +8,7 @@ pub(crate) mod life;
 mod options;
 mod raw;
 mod reads;
+mod socket;
 mod threads;
 mod waits;
 mod writes;

@@ -1,25 +1,31 @@
 //! The calls that receive.
 
+use super::socket;
 use crate::real::{errno, interpose, set_errno};
 use crate::thread::enter;
-use esca_engine::Verdict;
+use esca_engine::{Engine, Segment, Verdict};
 use libc::{
     c_int, c_uint, c_void, iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec,
 };
 
 /// Asks the engine about a read of up to `want` bytes (0: a short count means
-/// nothing); `plain` makes the call.
+/// nothing); `make` makes the call, with the engine if there is one.
 #[inline]
-fn read_by(fd: c_int, want: usize, flags: c_int, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+fn read_by(
+    fd: c_int,
+    want: usize,
+    flags: c_int,
+    make: impl FnOnce(Option<(&Engine, &Segment)>) -> ssize_t,
+) -> ssize_t {
     let Some(i) = enter() else {
-        return plain();
+        return make(None);
     };
-    let verdict = i.before_read(i.seg, fd, flags);
+    let verdict = i.before_read(i.seg, fd, want, flags);
     let (engine, seg) = i.leave();
     if let Verdict::Err(e) = verdict {
         return set_errno(e) as ssize_t;
     }
-    let n = plain();
+    let n = make(Some((engine, seg)));
     if n > 0 {
         engine.after_good_read(seg, fd, want, flags, n as usize);
         return n;
@@ -33,6 +39,26 @@ fn read_by(fd: c_int, want: usize, flags: c_int, plain: impl FnOnce() -> ssize_t
             n
         }
     }
+}
+
+/// A `read(fd, buf, n)`; `plain` makes it as the program did.
+///
+/// # Safety
+/// `buf` has room for `n` bytes, as the call requires.
+#[inline]
+unsafe fn read_bytes(
+    fd: c_int,
+    buf: *mut c_void,
+    n: size_t,
+    plain: impl FnOnce() -> ssize_t,
+) -> ssize_t {
+    read_by(fd, n, 0, |at| match at {
+        Some((engine, seg)) if engine.by_socket(seg, fd, n) => {
+            // SAFETY: the caller's promise.
+            unsafe { socket::read(fd, buf, n, plain) }
+        }
+        _ => plain(),
+    })
 }
 
 /// Bytes a vector has room for.
@@ -52,17 +78,17 @@ unsafe fn room(iov: *const iovec, n: c_int) -> usize {
 interpose! {
     fn read(fd: c_int, buf: *mut c_void, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, 0, || unsafe { real(fd, buf, n) })
+        unsafe { read_bytes(fd, buf, n, || real(fd, buf, n)) }
     }
 
     fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        unsafe { read_by(fd, room(iov, n), 0, || real(fd, iov, n)) }
+        unsafe { read_by(fd, room(iov, n), 0, |_| real(fd, iov, n)) }
     }
 
     fn recv(fd: c_int, buf: *mut c_void, n: size_t, flags: c_int) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, || unsafe { real(fd, buf, n, flags) })
+        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, flags) })
     }
 
     fn recvfrom(
@@ -70,14 +96,14 @@ interpose! {
         from: *mut sockaddr, len: *mut socklen_t,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, || unsafe { real(fd, buf, n, flags, from, len) })
+        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, flags, from, len) })
     }
 
     // Its answer has more parts than a count (control data, flags), so it is
     // ordered but never answered here.
     fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, 0, flags | libc::MSG_PEEK, || unsafe { real(fd, msg, flags) })
+        read_by(fd, 0, flags | libc::MSG_PEEK, |_| unsafe { real(fd, msg, flags) })
     }
 }
 
@@ -87,26 +113,32 @@ interpose! { unchecked
         fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int, limit: *mut timespec,
     ) -> c_int, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, 0, flags | libc::MSG_PEEK, || unsafe {
+        read_by(fd, 0, flags | libc::MSG_PEEK, |_| unsafe {
             real(fd, msgs, n, flags, limit) as ssize_t
         }) as c_int
     }
 
     fn __read(fd: c_int, buf: *mut c_void, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, 0, || unsafe { real(fd, buf, n) })
+        unsafe { read_bytes(fd, buf, n, || real(fd, buf, n)) }
     }
 
     fn __read_chk(fd: c_int, buf: *mut c_void, n: size_t, len: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, 0, || unsafe { real(fd, buf, n, len) })
+        unsafe {
+            if n > len {
+                // Ends the program.
+                return real(fd, buf, n, len);
+            }
+            read_bytes(fd, buf, n, || real(fd, buf, n, len))
+        }
     }
 
     fn __recv_chk(
         fd: c_int, buf: *mut c_void, n: size_t, len: size_t, flags: c_int,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, || unsafe { real(fd, buf, n, len, flags) })
+        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, len, flags) })
     }
 
     fn __recvfrom_chk(
@@ -114,6 +146,6 @@ interpose! { unchecked
         from: *mut sockaddr, len: *mut socklen_t,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, || unsafe { real(fd, buf, n, size, flags, from, len) })
+        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, size, flags, from, len) })
     }
 }

@@ -1,6 +1,7 @@
 //! The calls that send.
 #![allow(clippy::unnecessary_cast)] // msghdr's types differ between glibc and musl.
 
+use super::socket;
 use crate::real::{errno, interpose, set_errno};
 use crate::thread::{enter, may_bypass};
 use esca_engine::{Asks, Bytes, OpKind, Verdict, WriteCall};
@@ -28,7 +29,15 @@ unsafe fn send_by(call: &WriteCall, plain: impl FnOnce() -> ssize_t) -> ssize_t 
         Verdict::Ret(n) => n,
         Verdict::Err(e) => set_errno(e) as ssize_t,
         Verdict::Pass | Verdict::PassHeld => {
-            let n = plain();
+            let n = if call.kind == OpKind::Write
+                && let Bytes::One(at, len) = call.bytes
+                && engine.by_socket(seg, call.fd, len)
+            {
+                // SAFETY: the caller's promise.
+                unsafe { socket::write(call.fd, at.cast(), len, plain) }
+            } else {
+                plain()
+            };
             if !engine.wrote_plainly(seg, call.fd, call.flags)
                 && let Some(i) = enter()
             {

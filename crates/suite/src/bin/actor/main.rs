@@ -3,6 +3,7 @@
 //!
 //! `actor SCENARIO BOARD DIR`
 
+mod edges;
 mod fds;
 mod jail;
 mod many;
@@ -51,6 +52,7 @@ fn main() {
         streams::SCENES,
         many::SCENES,
         modes::SCENES,
+        edges::SCENES,
         fds::SCENES,
         jail::SCENES,
         process::SCENES,

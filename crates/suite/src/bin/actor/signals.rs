@@ -43,7 +43,7 @@ fn handler(a: &Actor) {
     a.turn(first);
     PIPE.store(pipe[1], Relaxed);
     STREAM.store(second, Relaxed);
-    sys::on_signal(libc::SIGALRM, on_alarm);
+    sys::on_signal(libc::SIGALRM, on_alarm, libc::SA_RESTART);
     sys::every(300);
     let all = numbered(1 << 20);
     let (mut at, mut records) = (0, 0);

@@ -219,7 +219,7 @@ fn sigpipe(a: &Actor) {
     extern "C" fn count(_: i32) {
         PIPES.fetch_add(1, Relaxed);
     }
-    sys::on_signal(libc::SIGPIPE, count);
+    sys::on_signal(libc::SIGPIPE, count, libc::SA_RESTART);
     let fd = a.connection();
     a.turn(fd);
     a.board.set(Flag::Actor, 1);

@@ -48,6 +48,10 @@ calls! {
     write(fd: i32, b: &[u8]) = libc::write(fd, b.as_ptr().cast(), b.len());
     /// read(2).
     read(fd: i32, b: &mut [u8]) = libc::read(fd, b.as_mut_ptr().cast(), b.len());
+    /// write(2) of what may not be there: the kernel refuses it before it looks.
+    write_at(fd: i32, at: usize, n: usize) = libc::write(fd, std::ptr::without_provenance(at), n);
+    /// read(2) to where nothing may be, likewise.
+    read_at(fd: i32, at: usize, n: usize) = libc::read(fd, std::ptr::without_provenance_mut(at), n);
     /// recv(2).
     recv(fd: i32, b: &mut [u8], flags: i32) = libc::recv(fd, b.as_mut_ptr().cast(), b.len(), flags);
     /// send(2).
@@ -96,6 +100,9 @@ calls! {
     set_flags(fd: i32, flags: i32) = libc::fcntl(fd, libc::F_SETFL, flags);
     /// ioctl(2), FIONBIO.
     set_nonblocking(fd: i32, on: &mut i32) = libc::ioctl(fd, libc::FIONBIO, from_mut(on));
+    /// setsockopt(2), SO_RCVTIMEO.
+    set_receive_limit(fd: i32, limit: &libc::timeval) = libc::setsockopt(
+        fd, libc::SOL_SOCKET, libc::SO_RCVTIMEO, from_ref(limit).cast(), size_of::<libc::timeval>() as u32);
     /// setsockopt(2), SO_LINGER.
     set_linger(fd: i32, l: &libc::linger) = libc::setsockopt(
         fd, libc::SOL_SOCKET, libc::SO_LINGER, from_ref(l).cast(), size_of::<libc::linger>() as u32);
@@ -184,14 +191,14 @@ pub fn abort() -> ! {
     unsafe { libc::abort() }
 }
 
-/// Installs a signal handler.
-pub fn on_signal(signal: i32, handler: extern "C" fn(i32)) {
+/// Installs a signal handler, with flags of sigaction(2).
+pub fn on_signal(signal: i32, handler: extern "C" fn(i32), flags: i32) {
     // SAFETY: the action is whole; the handlers call nothing but write and
     // atomics.
     unsafe {
         let mut action: libc::sigaction = zeroed();
         action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_RESTART;
+        action.sa_flags = flags;
         libc::sigaction(signal, &action, null_mut());
     }
 }

@@ -1,0 +1,80 @@
+//! The socket's own calls, made in place of read and write (rule
+//! `socket-calls`).
+
+use crate::real::{Real, errno};
+use libc::{c_int, c_void, size_t, ssize_t};
+
+static SEND: Real = Real::new(c"send");
+static RECV: Real = Real::new(c"recv");
+
+/// `write(fd, buf, n)` with `n` above 0, by the socket's own call; `plain`
+/// makes the call as the program did.
+///
+/// # Safety
+/// As for write(2).
+#[inline]
+pub(super) unsafe fn write(
+    fd: c_int,
+    buf: *const c_void,
+    n: size_t,
+    plain: impl FnOnce() -> ssize_t,
+) -> ssize_t {
+    // SAFETY: the address is that of a function of this type.
+    let send: unsafe extern "C" fn(c_int, *const c_void, size_t, c_int) -> ssize_t =
+        unsafe { std::mem::transmute(SEND.get()) };
+    // SAFETY: the caller's promise.
+    or_plain(unsafe { send(fd, buf, n, 0) }, plain)
+}
+
+/// `read(fd, buf, n)` with `n` above 0, likewise.
+///
+/// # Safety
+/// As for read(2).
+#[inline]
+pub(super) unsafe fn read(
+    fd: c_int,
+    buf: *mut c_void,
+    n: size_t,
+    plain: impl FnOnce() -> ssize_t,
+) -> ssize_t {
+    // SAFETY: the address is that of a function of this type.
+    let recv: unsafe extern "C" fn(c_int, *mut c_void, size_t, c_int) -> ssize_t =
+        unsafe { std::mem::transmute(RECV.get()) };
+    // SAFETY: the caller's promise.
+    or_plain(unsafe { recv(fd, buf, n, 0) }, plain)
+}
+
+/// What a socket's call gave, unless the number is no socket (any more):
+/// nothing happened then, and the plain call is due.
+#[inline]
+fn or_plain(result: ssize_t, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+    if result < 0 && errno() == libc::ENOTSOCK {
+        return plain();
+    }
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn no_socket_gets_the_plain_call() {
+        let (from, to) = std::io::pipe().expect("a pipe");
+        let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
+        let mut got = [0_u8; 8];
+        // SAFETY: the buffers are local; libc's calls are the plain ones.
+        unsafe {
+            let n = write(to, b"bytes".as_ptr().cast(), 5, || {
+                libc::write(to, b"bytes".as_ptr().cast(), 5)
+            });
+            assert_eq!(n, 5);
+            let n = read(from, got.as_mut_ptr().cast(), 8, || {
+                libc::read(from, got.as_mut_ptr().cast(), 8)
+            });
+            assert_eq!(n, 5);
+        }
+        assert_eq!(&got[..5], b"bytes");
+    }
+}
