@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 
 /// What the tests use in it; systemd and the servers with their units.
 const PACKAGES: &str = "systemd,procps,iproute2,curl,strace,gcc,libc6-dev,pkgconf,adduser,kmod,\
@@ -101,11 +102,18 @@ fn done(command: &mut Command) {
     assert!(status.success(), "{command:?}: {status}");
 }
 
-/// The directory with the clean system, made once.
-fn base() -> PathBuf {
+/// The directory with the clean system, made once: by the first test that
+/// wants it, while the others wait.
+static BASE: LazyLock<PathBuf> = LazyLock::new(|| {
     let base = top().join("target/deb/base");
     if !base.exists() {
         let part = top().join("target/deb/part");
+        // What a run left that was ended.
+        done(
+            Command::new("rm")
+                .args(["-rf", "--one-file-system"])
+                .arg(&part),
+        );
         std::fs::create_dir_all(&part).expect("a directory");
         let mut make = Command::new("debootstrap");
         make.args([
@@ -121,7 +129,7 @@ fn base() -> PathBuf {
         std::fs::rename(&part, &base).expect("moved");
     }
     base
-}
+});
 
 /// A copy of the clean system, running.
 pub struct Root {
@@ -152,7 +160,11 @@ impl Root {
                 .args(["-rf", "--one-file-system"])
                 .arg(&dir),
         );
-        done(Command::new("cp").arg("-a").args([base(), dir.clone()]));
+        done(
+            Command::new("cp")
+                .arg("-a")
+                .args([BASE.as_path(), dir.as_path()]),
+        );
         let mut boot = Command::new("unshare");
         boot.args(["--mount", "--kill-child", "--fork", "sh", "-c", BOOT, "sh"])
             .arg(&dir)
