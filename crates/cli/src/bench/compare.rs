@@ -167,11 +167,11 @@ impl<'a> Job<'a> {
 }
 
 /// Checks that a server's bytes are right in a configuration.
-pub fn verify(server: &dyn Server, dir: &Path, config: &Config) -> Result<()> {
+pub fn verify(server: &dyn Server, dir: &Path, config: &Config, loads: &[&str]) -> Result<()> {
     let at = place(dir, server.name(), config)?;
     let running = Running::start(server, &at, config)?;
     server
-        .verify(&at)
+        .verify(&at, loads)
         .with_context(|| format!("{} ({config})", server.name()))?;
     if let Some(s) = &running.stats {
         let seen = s.table().total(Counter::CallWait);
@@ -254,7 +254,7 @@ impl Contestant {
 
     /// Kernel entries and system calls for each request.
     fn count(&mut self, seconds: f64) -> Result<(Option<f64>, Option<f64>)> {
-        let Ok(counting) = Syscalls::begin(&self.running.pids()) else {
+        let Some(counting) = Syscalls::begin(&self.running.pids()) else {
             return Ok((None, None));
         };
         let saved = self.counter(Counter::Saved);
@@ -305,7 +305,9 @@ pub fn compare(
                 order.reverse();
             }
             for i in order {
-                let (slice, out) = alive[i].slice(life, plan.slice)?;
+                let (slice, out) = alive[i]
+                    .slice(life, plan.slice)
+                    .with_context(|| format!("{} {} ({})", c.server, c.load, configs[i]))?;
                 c.series[i].slices.push(slice);
                 if let Some(l) = &out.latencies {
                     latencies[i].merge(l);

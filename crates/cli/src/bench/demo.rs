@@ -27,8 +27,9 @@ pub fn main(args: &Args) -> Result<()> {
     println!("An unmodified {} without and with ESCA.\n", server.name());
     host::Host::look(own).print();
     let dir = tempfile::tempdir()?;
+    let loads: Vec<&str> = server.loads().iter().take(2).copied().collect();
     for config in &configs {
-        verify(server, dir.path(), config)?;
+        verify(server, dir.path(), config, &loads)?;
     }
     println!("bytes       the same without and with ESCA\n");
     // Two loads stay under 90 seconds with all their starts and warm-ups.
@@ -40,7 +41,6 @@ pub fn main(args: &Args) -> Result<()> {
         tolerance: 0.01,
         client: None,
     };
-    let loads = server.loads().iter().take(2);
     let bar = bar(loads.len() * plan.most);
     let mut all = Vec::new();
     for name in loads {

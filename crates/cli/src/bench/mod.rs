@@ -31,7 +31,7 @@ use std::process::Command;
 #[derive(clap::Args)]
 pub struct Args {
     /// Only this server, or one of its loads: `nginx` or `nginx:1 KiB`
-    /// (repeatable)
+    /// (repeatable); lighttpd, redis, pingpong, and lwan with LWAN=/path/to/lwan
     #[arg(long, value_name = "NAME", conflicts_with = "command")]
     only: Vec<String>,
     /// Configurations to compare; the others with the first (repeatable):
@@ -96,7 +96,12 @@ pub fn main(args: &Args) -> Result<()> {
         Some(path) => Report::read(path)?,
         None => measure(args)?,
     };
-    println!("{}\n\n{}", table::summary(&report.results), report.method);
+    println!(
+        "{}\n\n{}\n\n{}",
+        table::summary(&report.results),
+        table::rest(&report.results),
+        report.method
+    );
     let write = |path: &Path, bytes: Vec<u8>| {
         std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
     };
@@ -141,7 +146,10 @@ fn measure(args: &Args) -> Result<Report> {
     };
     let custom = match args.command.as_slice() {
         [] => None,
-        words => Some(Custom::new(words, &args.path)?),
+        words => {
+            crate::run::check_program(Path::new(&words[0])).map_err(anyhow::Error::msg)?;
+            Some(Custom::new(words, &args.path)?)
+        }
     };
     let dir = tempfile::tempdir()?;
     let jobs = match &custom {
@@ -153,15 +161,25 @@ fn measure(args: &Args) -> Result<Report> {
     crate::interrupt::watch()?;
     let machine = host::Host::look(own);
     machine.print();
-    let mut versions = Vec::new();
+    let mut versions = vec![concat!("esca ", env!("CARGO_PKG_VERSION")).to_string()];
+    println!("version     {}", versions[0]);
+    let mut verified = Vec::new();
     for job in &jobs {
+        let name = job.server.name();
+        if verified.contains(&name) {
+            continue;
+        }
+        verified.push(name);
         let version = version(job.server, job.dir)?;
         if !versions.contains(&version) {
             println!("version     {version}");
             versions.push(version);
-            for config in jobs::configs(job.server, &named) {
-                verify(job.server, job.dir, &config)?;
-            }
+        }
+        let same = jobs.iter().filter(|j| j.server.name() == name);
+        let mut loads: Vec<&str> = same.map(|j| j.load.name.as_str()).collect();
+        loads.dedup();
+        for config in jobs::configs(job.server, &named) {
+            verify(job.server, job.dir, &config, &loads)?;
         }
     }
     println!();

@@ -92,9 +92,6 @@ pub fn summary(all: &[Comparison]) -> Table {
         "CPU us/request",
         "ratio",
         "95 % interval",
-        "system calls",
-        "kernel entries",
-        "segments",
         "rounds",
     ]);
     for c in all {
@@ -117,10 +114,40 @@ pub fn summary(all: &[Comparison]) -> Table {
                 number(s.median(|s| Some(s.cpu)), 2),
                 cpu,
                 cpu_interval,
+                s.slices.len().to_string(),
+            ]);
+        }
+    }
+    right(t, 2)
+}
+
+/// The same comparisons' other figures: latencies, and counts per request.
+pub fn rest(all: &[Comparison]) -> Table {
+    let mut t = Table::new();
+    t.load_preset(presets::ASCII_MARKDOWN);
+    t.set_header([
+        "load",
+        "configuration",
+        "p50 us",
+        "p99 us",
+        "p99.9 us",
+        "system calls",
+        "kernel entries",
+        "segments",
+        "context switches",
+    ]);
+    for c in all {
+        for s in &c.series {
+            t.add_row([
+                format!("{} {}", c.server, c.load),
+                s.config.clone(),
+                number(s.median(|s| s.p50), 0),
+                number(s.median(|s| s.p99), 0),
+                number(s.median(|s| s.p999), 0),
                 number(s.calls, 2),
                 number(s.entries, 2),
                 number(s.median(|s| s.segments), 2),
-                s.slices.len().to_string(),
+                number(s.median(|s| Some(s.switches)), 3),
             ]);
         }
     }
@@ -138,8 +165,16 @@ mod tests {
         let text = detail(&c).to_string();
         assert!(text.contains("0.75x") && text.contains("1.20x"), "{text}");
         assert!(text.contains("n/a"), "p99.9 was not measured: {text}");
-        let text = summary(&[c]).to_string();
+        let all = [c];
+        let text = summary(&all).to_string();
         assert!(text.contains("0.75 - 0.75"), "{text}");
         assert_eq!(text.lines().count(), 4);
+        let text = rest(&all).to_string();
+        // Latencies, a percentile that was not measured, counts.
+        for part in [
+            "115 ", " 900 ", " n/a ", " 6.00 ", " 5.00 ", " 2.00 ", " 0.100 ",
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
     }
 }

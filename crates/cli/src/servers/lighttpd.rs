@@ -27,8 +27,8 @@ impl Server for Lighttpd {
         ])
     }
 
-    fn verify(&self, place: &Place) -> Result<()> {
-        verify_files(place)
+    fn verify(&self, place: &Place, loads: &[&str]) -> Result<()> {
+        verify_files(place, loads)
     }
 
     fn load(&self, what: &str) -> Load {

@@ -22,8 +22,8 @@ impl Server for Lwan {
         Ok(vec![program, "-c".into(), arg(&conf)])
     }
 
-    fn verify(&self, place: &Place) -> Result<()> {
-        verify_files(place)
+    fn verify(&self, place: &Place, loads: &[&str]) -> Result<()> {
+        verify_files(place, loads)
     }
 
     fn load(&self, what: &str) -> Load {

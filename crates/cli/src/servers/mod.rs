@@ -47,8 +47,8 @@ pub trait Server: Sync {
     /// The program and its arguments, to run in the foreground. May write its
     /// configuration to `place.run`.
     fn command(&self, place: &Place) -> Result<Vec<OsString>>;
-    /// Fetches known content and compares every byte.
-    fn verify(&self, place: &Place) -> Result<()>;
+    /// Fetches the known content of these loads and compares every byte.
+    fn verify(&self, place: &Place, loads: &[&str]) -> Result<()>;
     /// One of [`Server::loads`].
     fn load(&self, what: &str) -> Load;
     /// The names of the loads there are.
@@ -106,9 +106,9 @@ fn configure(place: &Place, name: &str, text: &str, more: &[(&str, &str)]) -> Re
     Ok(path)
 }
 
-/// Compares the workload files with what the server answers.
-fn verify_files(place: &Place) -> Result<()> {
-    for kib in [1, 20, 100] {
+/// Compares the files of these loads with what the server answers.
+fn verify_files(place: &Place, loads: &[&str]) -> Result<()> {
+    for kib in loads.iter().map(|l| size(l)) {
         let url = format!("http://127.0.0.1:{}/a{kib}.html", place.port);
         let got = ureq::get(&url)
             .call()
@@ -127,8 +127,7 @@ fn verify_files(place: &Place) -> Result<()> {
 /// GET of one of the workload files by 50 clients; `what` is its size, as in
 /// "20 KiB".
 fn get(what: &str) -> Load {
-    let kib = what.split(' ').next().and_then(|n| n.parse().ok());
-    let kib = kib.unwrap_or(1);
+    let kib = size(what);
     let path = format!("/a{kib}.html");
     Load {
         name: what.into(),
@@ -136,6 +135,12 @@ fn get(what: &str) -> Load {
         connections: 50,
         path,
     }
+}
+
+/// The size that the name of a load begins with, in KiB.
+fn size(load: &str) -> usize {
+    let first = load.split(' ').next();
+    first.and_then(|n| n.parse().ok()).unwrap_or(1)
 }
 
 /// A path as an argument.

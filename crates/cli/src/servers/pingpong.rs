@@ -23,7 +23,7 @@ impl Server for Pingpong {
         ])
     }
 
-    fn verify(&self, place: &Place) -> Result<()> {
+    fn verify(&self, place: &Place, _loads: &[&str]) -> Result<()> {
         let mut s = TcpStream::connect(("127.0.0.1", place.port))?;
         for n in 1..100u8 {
             let mut got = [0; 64];
