@@ -1,6 +1,6 @@
 //! The report as one HTML page: no script, nothing to fetch.
 
-use super::compare::Comparison;
+use super::compare::{Comparison, Figure};
 use super::estimate::Estimate;
 use super::plot;
 use super::report::Report;
@@ -9,15 +9,20 @@ use anyhow::Result;
 use std::fmt::Write;
 
 const STYLE: &str = "
-body{font:15px/1.5 system-ui,sans-serif;color:#1f2328;background:#fff;max-width:1180px;margin:2rem auto;padding:0 1rem}
-h1{font-size:1.7rem;margin-bottom:.2rem}h2{font-size:1.2rem;margin:2.2rem 0 .4rem;border-bottom:1px solid #d8dee4}
-p.note{color:#57606a}a{color:#0969da;text-decoration:none}td.name{text-align:left}tr.first td{border-top:1px solid #afb8c1}
-dl{font-size:.9em;margin:1.5rem 0}table{border-collapse:collapse;font-variant-numeric:tabular-nums}
-td,th{padding:.2rem .7rem;text-align:right;border-bottom:1px solid #eaeef2;white-space:nowrap}
-th:first-child,td:first-child{text-align:left}th{color:#57606a;font-weight:600}
-td.range{color:#57606a;font-size:.85em}.better{color:#1a7f37;font-weight:600}.worse{color:#cf222e;font-weight:600}
-section{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}svg{max-width:100%;height:auto}
-.wide{overflow-x:auto;flex:1 1 100%}dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem}dt{color:#57606a}dd{margin:0}";
+:root{color-scheme:light dark;--ink:#1f2328;--dim:#57606a;--paper:#fff;--line:#d8dee4;--link:#0969da;--good:#1a7f37;--bad:#cf222e}
+@media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--dim:#9198a1;--paper:#0d1117;--line:#30363d;--link:#4493f8;--good:#3fb950;--bad:#f85149}}
+body{font:15px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:1180px;margin:2rem auto;padding:0 1rem}
+h1{font-size:1.7rem;margin-bottom:.2rem}h2{font-size:1.2rem;margin:2.2rem 0 .6rem;border-bottom:1px solid var(--line)}
+h2 small{font-weight:400;color:var(--dim);margin-left:.5rem}
+p{max-width:75ch}p.note,dt,th,td.range{color:var(--dim)}a{color:var(--link);text-decoration:none}
+table{border-collapse:collapse;font-variant-numeric:tabular-nums}
+td,th{padding:.2rem .7rem;text-align:right;white-space:nowrap}tr{border-bottom:1px solid var(--line)}
+table.all tr{border:0}table.all tr.first{border-top:1px solid var(--line)}
+th:first-child,td:first-child,th.name,td.name{text-align:left}th{font-weight:600}td.range{font-size:.85em}
+.better{color:var(--good);font-weight:600}.worse{color:var(--bad);font-weight:600}
+section{margin:1rem 0;display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}svg{max-width:100%;height:auto}
+.wide{overflow-x:auto;flex:1 1 100%}.stack{display:flex;flex-direction:column;gap:1rem}
+dl{display:grid;grid-template-columns:max-content 1fr;gap:.2rem 1rem;font-size:.9em}dd{margin:0;overflow-wrap:anywhere}";
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;")
@@ -31,11 +36,21 @@ pub fn page(report: &Report) -> Result<String> {
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>ESCA: measured</title><style>{STYLE}</style>\n<h1>ESCA, measured</h1>\n\
-         <p class=\"note\">{}</p>\n",
-        escape(&report.method)
+         <p class=\"note\">{} x {}, Linux {} \u{b7} <a href=\"#how\">how, where, what exactly</a></p>\n\
+         <p>Each line is a configuration, compared with the first one of its load, {}: the median \
+         of the rounds' ratios and its 95 % interval. A ratio is <span class=\"better\">green</span> \
+         or <span class=\"worse\">red</span> where the whole interval is on one side of 1.</p>\n",
+        report.host.cpus,
+        escape(&report.host.cpu),
+        escape(&report.host.kernel),
+        escape(
+            report
+                .results
+                .first()
+                .map_or("plain", |c| &c.series[0].config)
+        ),
     );
     summary(&mut out, &report.results);
-    machine(&mut out, report);
     for (name, svg) in plot::all(report)? {
         let _ = writeln!(out, "<section id=\"{name}\">{svg}</section>");
     }
@@ -53,16 +68,19 @@ pub fn page(report: &Report) -> Result<String> {
         if c.series.iter().any(|s| !s.latencies.is_empty()) {
             out.push_str(&plot::latencies(c)?);
         }
-        out.push_str(&plot::ratios(
-            &[c],
-            |s| Some(s.cpu),
-            &format!(
-                "CPU per request of every round, relative to {}",
-                c.series[0].config
-            ),
-        )?);
-        out.push_str("</section>\n");
+        out.push_str("<div class=\"stack\">");
+        let figures: [(&str, Figure); 2] = [
+            ("CPU per request", |s| Some(s.cpu)),
+            ("Requests/s", |s| Some(s.rate)),
+        ];
+        for (what, figure) in figures {
+            let base = &c.series[0].config;
+            let title = format!("{what} of every round, relative to {base}");
+            out.push_str(&plot::ratios(&[c], figure, &title)?);
+        }
+        out.push_str("</div></section>\n");
     }
+    machine(&mut out, report);
     out.push_str("</html>\n");
     Ok(out)
 }
@@ -70,7 +88,7 @@ pub fn page(report: &Report) -> Result<String> {
 /// The answer first: what each configuration makes of each load.
 fn summary(out: &mut String, all: &[Comparison]) {
     out.push_str(
-        "<div class=\"wide\"><table><tr><th>load<th>configuration<th>requests/s\
+        "<div class=\"wide\"><table class=\"all\"><tr><th>load<th class=\"name\">configuration<th>requests/s\
          <th>95 % interval<th>CPU per request<th>95 % interval<th>segments",
     );
     for (i, c) in all.iter().enumerate() {
@@ -78,11 +96,12 @@ fn summary(out: &mut String, all: &[Comparison]) {
         for (k, s) in c.series.iter().enumerate().skip(1) {
             let class = if k == 1 { " class=\"first\"" } else { "" };
             let load = format!("{} {}", escape(&c.server), escape(&c.load));
-            let _ = write!(
-                out,
-                "<tr{class}><td><a href=\"#load{i}\">{load}</a><td class=\"name\">{}",
-                escape(&s.config)
-            );
+            let load = match k {
+                1 => format!("<a href=\"#load{i}\">{load}</a>"),
+                _ => String::new(),
+            };
+            let config = escape(&s.config);
+            let _ = write!(out, "<tr{class}><td>{load}<td class=\"name\">{config}");
             for (name, f, _) in &FIGURES[..2] {
                 ratio(out, name, s.ratio(base, *f));
             }
@@ -134,7 +153,11 @@ fn machine(out: &mut String, report: &Report) {
     let kept = h.mitigations.iter().filter(|(_, m)| not_affected(m));
     let kept: Vec<_> = kept.map(|(n, m)| format!("{n}: {m}")).collect();
     rows.push(("mitigations", kept.join("; ")));
-    out.push_str("<dl>");
+    let _ = write!(
+        out,
+        "<h2 id=\"how\">How and where</h2><p>{}</p><dl>",
+        escape(&report.method)
+    );
     for (name, value) in rows {
         let _ = write!(out, "<dt>{name}<dd>{}", escape(&value));
     }
@@ -184,8 +207,8 @@ mod tests {
     fn one_page_with_nothing_to_fetch() {
         let page = super::page(&report()).unwrap();
         assert!(page.contains("A &lt;CPU&gt;"), "names are escaped");
-        // Two of all loads; for each load latencies and ratios.
-        assert_eq!(page.matches("<svg").count(), 2 + 2 * 2);
+        // Two of all loads; for each load latencies, and ratios of two figures.
+        assert_eq!(page.matches("<svg").count(), 2 + 2 * 3);
         assert!(page.contains("class=\"better\">0.75x"));
         assert!(page.contains("class=\"better\">1.20x"));
         // A line of the summary leads to each load.

@@ -1,5 +1,6 @@
 //! `esca bench`: configurations of servers side by side.
 
+mod colours;
 mod columns;
 mod compare;
 mod config;

@@ -1,26 +1,11 @@
 //! The plots, as SVG: every round's ratio with the median and its interval,
 //! the distribution of latencies, and the lines of a sweep.
 
+use super::colours::{FAINT, INK, colour, themed};
 use super::compare::{Comparison, Figure};
 use super::report::Report;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
-
-const COLOURS: &[RGBColor] = &[
-    RGBColor(110, 118, 129),
-    RGBColor(9, 105, 218),
-    RGBColor(207, 34, 46),
-    RGBColor(154, 103, 0),
-    RGBColor(26, 127, 55),
-    RGBColor(130, 80, 223),
-];
-const INK: RGBColor = RGBColor(87, 96, 106);
-const FAINT: RGBColor = RGBColor(216, 222, 228);
-
-/// The colour of the i-th configuration of a comparison.
-pub fn colour(i: usize) -> RGBColor {
-    COLOURS[i % COLOURS.len()]
-}
 
 /// A drawing's errors, which borrow what it draws to.
 fn said<E: std::error::Error + Send + Sync>(
@@ -106,8 +91,12 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
             let pairs = s.slices.iter().zip(&base.slices);
             let dots = pairs.filter_map(|(s, b)| Some(f(s)? / f(b)?)).collect();
             if let Some(middle) = s.ratio(base, f) {
+                let name = match all {
+                    [_] => s.config.clone(),
+                    _ => format!("{} {}  {}", c.server, c.load, s.config),
+                };
                 rows.push(Row {
-                    name: format!("{} {}  {}", c.server, c.load, s.config),
+                    name,
                     first: i == 1,
                     colour: colour(i),
                     dots,
@@ -122,7 +111,7 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
     let height = 84 + 22 * rows.len() as u32;
     // One load stands beside its other plot, all of them fill the page.
     let (width, labels) = if all.len() == 1 {
-        (560, 180)
+        (560, 120)
     } else {
         (1100, 230)
     };
@@ -187,7 +176,7 @@ pub fn ratios(all: &[&Comparison], f: Figure, title: &str) -> Result<String> {
         }
         root.present().map_err(said)?;
     }
-    Ok(svg)
+    Ok(themed(&svg))
 }
 
 /// The distribution of latencies: the slowest one in ten, in a hundred, ...
@@ -198,7 +187,8 @@ pub fn latencies(c: &Comparison) -> Result<String> {
         .series
         .iter()
         .map(|s| {
-            let inside = s.latencies.iter().filter(|p| p.0 <= 0.9995);
+            let inside = s.latencies.iter();
+            let inside = inside.filter(|p| (0.01..=0.9995).contains(&p.0));
             inside.map(|(q, us)| (nines(*q), us.max(1.0))).collect()
         })
         .collect();
@@ -302,6 +292,15 @@ fn lines(
     } else {
         SeriesLabelPosition::UpperLeft
     };
+    // Within few multiples every line of the grid has its number, else few.
+    let narrow = y.end < 5.0 * y.start;
+    let y_label = move |y: &f64| {
+        let first = y / 10f64.powf(y.log10().floor() + 1e-9);
+        match narrow || [1.0, 2.0, 5.0].iter().any(|d| (first - d).abs() < 0.01) {
+            true => format!("{y:.0}"),
+            false => String::new(),
+        }
+    };
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (560, 330)).into_drawing_area();
@@ -320,7 +319,7 @@ fn lines(
             .axis_style(FAINT)
             .x_labels(x_labels)
             .x_label_formatter(&x_label)
-            .y_label_formatter(&|y| format!("{y:.0}"))
+            .y_label_formatter(&y_label)
             .label_style(("sans-serif", 12).into_font().color(&INK))
             .draw()
             .map_err(said)?;
@@ -347,7 +346,7 @@ fn lines(
             .map_err(said)?;
         root.present().map_err(said)?;
     }
-    Ok(svg)
+    Ok(themed(&svg))
 }
 
 #[cfg(test)]
@@ -364,6 +363,12 @@ mod tests {
         // Four rounds and a median in each of two rows.
         assert_eq!(plots[0].1.matches("<circle").count(), 2 * (4 + 1));
         assert!(plots[0].1.contains("nginx 1 KiB  coalesce"));
+        // Each colour that is drawn has one for dark pages.
+        let drawn = plots[0].1.split("=\"#").skip(1).map(|c| &c[..6]);
+        for colour in drawn {
+            let rule = format!("=\"#{colour}\"]{{");
+            assert!(plots[0].1.contains(&rule), "{colour}");
+        }
         let svg = latencies(&r.results[0]).unwrap();
         assert!(svg.contains("coalesce") && svg.matches("<polyline").count() >= 2);
     }
