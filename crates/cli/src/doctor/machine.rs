@@ -3,8 +3,7 @@
 use super::kernel;
 use crate::host::Host;
 use anyhow::Result;
-use esca_abi::json::BACKENDS;
-use esca_engine::settings::Settings;
+use esca_engine::backend;
 use serde::Serialize;
 use std::fmt::Write;
 use std::os::unix::process::ExitStatusExt;
@@ -104,16 +103,18 @@ fn entry_cost() -> f64 {
 }
 
 fn choice(entry_ns: f64) -> Vec<String> {
-    let usable = |b: &&&str| Settings::from_values(None, None, Some(b)).is_ok();
-    let backends: Vec<_> = BACKENDS.iter().filter(usable).copied().collect();
     let mut all = vec![
         "policy coalesce: neighbouring sends become one segment, the order between streams stays"
             .into(),
-        format!(
-            "backend direct (this build has {}): a plain call for each send; io_uring and a \
-             module save kernel entries only",
-            backends.join(", ")
-        ),
+        match backend::probe() {
+            Ok(()) => "backend kmod, as the module is loaded: the sends of a round in one kernel \
+                       entry (policy batch; coalesce has one send at a time)"
+                .into(),
+            Err(why) => format!(
+                "backend direct, a plain call for each send: {why}. It would save kernel entries \
+                 only, and only with policy batch"
+            ),
+        },
     ];
     all.push(if entry_ns < DEAR_NS {
         format!(

@@ -10,11 +10,13 @@ mod watch;
 
 pub use machine::{ProbeArgs, probe, uring_works};
 
+use crate::observe::Family;
 use anyhow::{Result, bail};
 use forecast::Forecast;
 use machine::Machine;
 use serde::Serialize;
 use std::ffi::OsString;
+use std::path::Path;
 use std::time::Duration;
 
 #[derive(clap::Args)]
@@ -45,6 +47,12 @@ struct Diagnosis {
 }
 
 pub fn main(args: &Args) -> Result<()> {
+    // What cannot be observed is said before anything else.
+    if let Some(pid) = args.pid {
+        Family::of(pid)?;
+    } else if let Some(program) = args.command.first() {
+        crate::run::check_program(Path::new(program)).map_err(anyhow::Error::msg)?;
+    }
     let machine = Machine::look();
     if !args.json {
         print!("{}", machine.render());

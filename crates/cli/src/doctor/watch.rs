@@ -7,7 +7,6 @@ use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
@@ -43,7 +42,6 @@ pub fn forecast(
     client: Option<&str>,
     observe: Duration,
 ) -> Result<Vec<Forecast>> {
-    crate::run::check_program(Path::new(&words[0])).map_err(anyhow::Error::msg)?;
     let library = crate::run::find_library().map_err(anyhow::Error::msg)?;
     crate::interrupt::watch()?;
     let mut command = Command::new(&words[0]);
