@@ -1,6 +1,6 @@
 //! The report as plain lines, for terminals without a screen and for logs.
 
-use super::report::{Part, Report};
+use super::report::{Line, Part, Report};
 use crate::observe::Figures;
 use esca_abi::stats::{ALL, Counter, NAMES};
 use std::fmt::Write;
@@ -35,19 +35,24 @@ pub fn render(r: &Report) -> String {
             "  process        {} {}: {}",
             p.name,
             p.pid,
-            match p.state {
-                "counting" => per_request(&p.figures, r.watching()),
-                "waiting" => "has not waited for events yet".into(),
-                "shared" => "counts together with the process above".into(),
-                _ => "runs without the library".into(),
-            }
+            process(p, r.watching())
         );
     }
     t
 }
 
+/// What a process did, or why it has nothing to show.
+pub fn process(p: &Line, watching: bool) -> String {
+    match p.state {
+        "counting" => per_request(&p.figures, watching),
+        "waiting" => "has not waited for events yet (a master never does)".into(),
+        "shared" => "counts together with the process above".into(),
+        _ => "runs without the library".into(),
+    }
+}
+
 /// Requests, with their rate where the time is known, and what each took.
-pub fn summary(p: &Part, watching: bool) -> String {
+fn summary(p: &Part, watching: bool) -> String {
     let mut t = per_request(&p.figures, watching);
     if let Some(rate) = p.rate(Counter::Answered) {
         t = format!("{rate:.0} requests/s; {t}");
@@ -56,7 +61,7 @@ pub fn summary(p: &Part, watching: bool) -> String {
 }
 
 /// "1000 requests; calls per request 6.0 -> 5.0, segments 2.0 -> 1.0".
-pub fn per_request(f: &Figures, watching: bool) -> String {
+fn per_request(f: &Figures, watching: bool) -> String {
     let (Some(calls), Some(segments)) = (f.calls(watching), f.segments()) else {
         return "no request yet".into();
     };

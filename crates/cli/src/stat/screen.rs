@@ -1,7 +1,7 @@
 //! The report as a terminal screen that renews itself; q ends it.
 
-use super::lines::{per_request, summary};
-use super::report::Report;
+use super::lines;
+use super::report::{Part, Report};
 use crate::observe::Family;
 use anyhow::{Context, Result, bail};
 use esca_abi::stats::{ALL, Counter, NAMES};
@@ -91,13 +91,15 @@ fn draw(f: &mut Frame, r: &Report, curve: &[u64]) {
 
 fn head(f: &mut Frame, at: Rect, r: &Report) {
     let title = format!(" {} {}: policy {} ", r.name, r.pid, r.policy);
-    let mut text = vec![format!("since start  {}", summary(&r.total, r.watching()))];
-    if let Some(i) = &r.interval {
-        text.push(format!("now          {}", summary(i, r.watching())));
-    }
+    let mut text = vec![format!(
+        "{:12}{:>14}{:>20}{:>22}",
+        "", "requests", "calls per request", "segments per request"
+    )];
+    text.push(figures("since start", &r.total, r.watching()));
+    text.extend(r.interval.iter().map(|i| figures("now", i, r.watching())));
     let c = &r.total.counters;
     text.push(format!(
-        "custody      {} B at most; {} B waited for slow readers; {} late errors",
+        "custody: {} B at most; {} B waited for slow readers; {} late errors",
         c.get(Counter::PeakBytes),
         c.get(Counter::ResidueBytes),
         c.get(Counter::AsyncErrors)
@@ -106,6 +108,24 @@ fn head(f: &mut Frame, at: Rect, r: &Report) {
         .wrap(Wrap { trim: false })
         .block(Block::bordered().title(title).title_bottom(" q ends "));
     f.render_widget(p, at);
+}
+
+/// A row of the head: requests, or a second's, and what each takes, without
+/// ESCA and with it.
+fn figures(what: &str, p: &Part, watching: bool) -> String {
+    let requests = match p.rate(Counter::Answered) {
+        Some(rate) => format!("{rate:.0}/s"),
+        None => p.figures.requests.to_string(),
+    };
+    let arrow = if watching { "would be" } else { "->" };
+    let two = |f: Option<(f64, f64)>| {
+        f.map_or_else(String::new, |(a, b)| format!("{a:.2} {arrow} {b:.2}"))
+    };
+    format!(
+        "{what:12}{requests:>14}{:>20}{:>22}",
+        two(p.figures.calls(watching)),
+        two(p.figures.segments())
+    )
 }
 
 /// A bar for each counter of a group.
@@ -133,10 +153,7 @@ fn group(f: &mut Frame, at: Rect, r: &Report, which: &str, title: &str) {
 
 fn people(f: &mut Frame, at: Rect, r: &Report) {
     let rows = r.processes.iter().map(|p| {
-        let text = match p.state {
-            "counting" => per_request(&p.figures, r.watching()),
-            other => other.into(),
-        };
+        let text = lines::process(p, r.watching());
         Row::new([p.pid.to_string(), p.name.clone(), text])
     });
     let widths = [
