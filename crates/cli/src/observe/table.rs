@@ -50,6 +50,9 @@ pub fn find(process: &Process) -> Result<Found> {
     let pid = process.pid();
     let maps = match process.maps() {
         Ok(m) => m,
+        Err(procfs::ProcError::PermissionDenied(_)) if rustix::process::geteuid().is_root() => {
+            bail!("process {pid} may not be looked at by this root, which lacks CAP_SYS_PTRACE")
+        }
         Err(procfs::ProcError::PermissionDenied(_)) => {
             bail!("process {pid} belongs to another user; run this as root or as that user")
         }

@@ -38,34 +38,35 @@ fn missing(name: &Path) -> Refusal {
     if name.components().count() > 1 && name.exists() {
         return Refusal::cannot(format!("{shown} is not an executable file; check its mode"));
     }
-    let place = if name.components().count() > 1 {
-        "does not exist"
-    } else {
-        "is not in PATH"
-    };
     Refusal {
         code: NOT_FOUND,
-        why: format!("{shown} {place}; check the name or install it"),
+        why: if name.components().count() > 1 {
+            format!("{shown} does not exist; check the name or install it")
+        } else {
+            format!("{shown} is not in PATH; check the name or install it")
+        },
     }
 }
 
 /// Checks one file; gives the interpreter if it is a script.
 fn inspect(path: &Path) -> Result<Option<PathBuf>, Refusal> {
     let shown = path.display();
-    let refuse = |why: String| Err(Refusal::cannot(format!("{shown} {why}")));
+    let refuse = |why: String| Err(Refusal::cannot(why));
     let mode = fs::metadata(path).map_or(0, |m| m.permissions().mode());
     if mode & 0o6000 != 0 {
-        return refuse("is setuid or setgid: the dynamic linker ignores LD_PRELOAD for it".into());
+        return refuse(format!(
+            "{shown} is setuid or setgid: the dynamic linker ignores LD_PRELOAD for it"
+        ));
     }
     let mut caps = [0u8; 64];
     if rustix::fs::getxattr(path, c"security.capability", &mut caps[..]).is_ok_and(|n| n > 0) {
-        return refuse(
-            "has file capabilities: the dynamic linker ignores LD_PRELOAD for it".into(),
-        );
+        return refuse(format!(
+            "{shown} has file capabilities: the dynamic linker ignores LD_PRELOAD for it"
+        ));
     }
     let data = match fs::read(path) {
         Ok(d) => d,
-        Err(e) => return refuse(format!("cannot be read to check it: {e}")),
+        Err(e) => return refuse(format!("{shown} cannot be read to check it: {e}")),
     };
     if let Some(line) = data.strip_prefix(b"#!") {
         let line = line.split(|b| *b == b'\n').next().unwrap_or_default();
@@ -79,25 +80,29 @@ fn inspect(path: &Path) -> Result<Option<PathBuf>, Refusal> {
             return which::which(w).map(Some).map_err(|_| missing(Path::new(w)));
         }
         return if first.is_empty() {
-            refuse("is a script without an interpreter".into())
+            refuse(format!("{shown} is a script without an interpreter"))
         } else {
             Ok(Some(PathBuf::from(first)))
         };
     }
     let (machine, dynamic) = match parse(&data) {
         Some(x) => x,
-        None => return refuse("is neither an ELF program nor a script with '#!'".into()),
+        None => {
+            return refuse(format!(
+                "{shown} is neither an ELF program nor a script with '#!'"
+            ));
+        }
     };
     if machine != Some(MACHINE.0) {
         return refuse(format!(
-            "is for another architecture; this build of ESCA is for {}",
+            "{shown} is for another architecture; this build of ESCA is for {}",
             MACHINE.1
         ));
     }
     if !dynamic {
-        return refuse(
-            "is statically linked: it never loads the library; use a dynamic build of it".into(),
-        );
+        return refuse(format!(
+            "{shown} is statically linked: it never loads the library; use a dynamic build of it"
+        ));
     }
     Ok(None)
 }
