@@ -94,6 +94,7 @@ impl Engine {
     fn made(&self, fd: i32, b: u64) {
         if let Some(slot) = self.slots.get(fd) {
             slot.reset(b);
+            slot.made.store(self.kin.now(), Relaxed);
             self.used(fd);
         }
         self.residues.headroom.given(fd);

@@ -4,6 +4,7 @@
 use crate::backend::{self, Backend, F_MORE, Op, OpCode};
 use crate::bytes;
 use crate::custody::{Custody, OPS};
+use crate::kin::Kin;
 use crate::lock::Lock;
 use crate::residue::Residues;
 use crate::rules::{Rule, drained};
@@ -52,6 +53,7 @@ pub struct Engine {
     pub(crate) registry: Lock<()>,
     pub(crate) residues: Residues,
     pub(crate) sweeper: Sweeper,
+    pub(crate) kin: Kin,
     /// No promises any more: the process is ending, or cannot have a sweeper.
     pub(crate) retired: AtomicBool,
     /// The process has forked, or was: others may have its sockets.
@@ -91,6 +93,7 @@ impl Engine {
             registry: Lock::new(()),
             residues: Residues::new(),
             sweeper: Sweeper::new(),
+            kin: Kin::new(),
             retired: AtomicBool::new(false),
             forked: AtomicBool::new(false),
             threaded: AtomicBool::new(false),

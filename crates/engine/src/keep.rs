@@ -60,7 +60,11 @@ impl Engine {
             return None;
         }
         let now = self.sweeper.tick.load(Relaxed);
-        let mut mine = slot.state() & bits::OWNER == me;
+        let state = slot.state();
+        if state & bits::INHERITED != 0 {
+            self.inherit(slot, fd);
+        }
+        let mut mine = state & bits::OWNER == me;
         // Policy coalesce keeps the order of sends between streams. Answers to
         // a round of several events may stay and leave back to back, in the
         // order in which they were made; a stream whose bytes stand before

@@ -16,6 +16,7 @@ mod engine;
 mod files;
 mod gather;
 mod keep;
+mod kin;
 mod life;
 mod lock;
 mod options;

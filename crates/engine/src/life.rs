@@ -13,6 +13,7 @@ impl Engine {
     pub fn before_fork(&self, stats: &stats::Slot) {
         self.registry.hold();
         self.forked.store(true, Relaxed);
+        self.will_fork();
         for seg in self.segments() {
             let mut c = seg.custody.lock();
             self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
@@ -28,6 +29,7 @@ impl Engine {
     /// # Safety
     /// This thread called [`Engine::before_fork`].
     pub unsafe fn after_fork_parent(&self) {
+        self.has_forked();
         // SAFETY: held by before_fork in this thread.
         unsafe {
             self.sweeper.release();
@@ -61,6 +63,7 @@ impl Engine {
         for fd in 0..=self.top.load(Acquire) {
             self.slots.get(fd).into_iter().for_each(Slot::forked);
         }
+        self.kin.forked();
         self.sweeper.forked();
         self.residues.forked();
         self.backend.forked();
@@ -108,6 +111,7 @@ impl Engine {
     /// What a full socket does not take is waited for where the child gets
     /// the socket, because it could write behind it.
     pub fn before_spawn(&self, stats: &stats::Slot) {
+        self.gives_streams_away();
         self.flush_everything(stats, Counter::FlushLife);
         self.wait_for_residues(is_inherited);
     }

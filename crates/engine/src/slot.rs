@@ -54,7 +54,8 @@ pub mod bits {
     /// `SO_LINGER` is on: a close may wait, or reset.
     pub const LINGER: u64 = 1 << 18;
     /// Inherited by a forked child: the parent has the socket too. It would
-    /// not know of a residue here, and write before it.
+    /// not know of a residue here, and write before it. Until the parent has
+    /// closed its copy (kin.rs).
     pub const INHERITED: u64 = 1 << 19;
 
     /// First bit of the owner: the segment that has bytes in custody, plus 1.
@@ -87,6 +88,8 @@ pub struct Slot {
     flying: AtomicU32,
     /// Bytes came in that nothing was sent after yet.
     asked: AtomicBool,
+    /// When the process made it (`Kin::now`); 0 if it did not.
+    pub(crate) made: AtomicU32,
 }
 
 #[cfg(not(loom))]
@@ -179,6 +182,7 @@ impl Slot {
     pub(crate) fn reset(&self, b: u64) {
         self.drained.store(0, Relaxed);
         self.asked.store(false, Relaxed);
+        self.made.store(0, Relaxed);
         self.state.store(b, SeqCst);
     }
 

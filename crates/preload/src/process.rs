@@ -127,6 +127,14 @@ pub(crate) fn before_thread() {
     }
 }
 
+/// Before a thread or a process that the library cannot follow.
+pub(crate) fn before_raw_clone() {
+    before_thread();
+    if let Some(engine) = engine() {
+        engine.gives_streams_away();
+    }
+}
+
 /// Hooks into fork and into the end of threads.
 fn hooks() {
     let mut key = 0;

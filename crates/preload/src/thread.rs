@@ -178,6 +178,8 @@ pub(crate) extern "C" fn after_fork_parent() {
                 unsafe { engine.after_fork_parent() };
             }
             t.inside.set(false);
+        } else if let Some(engine) = process::engine() {
+            engine.has_forked();
         }
     });
 }

@@ -124,13 +124,6 @@ impl Program for Postgres {
         "COPY in and out, results to 1 MB, short statements, an error; 6 psql at a time"
     }
 
-    fn nothing(&self, _policy: &str) -> Option<&'static str> {
-        Some(
-            "a process of its own serves each connection, which it inherits from the one that \
-             accepted it; nothing is promised on an inherited stream.",
-        )
-    }
-
     fn run(&self, mode: Mode) -> Run {
         let (dir, database) = (Dir::new(), database(mode));
         let (mut seen, requests) = session(database.port, &dir);

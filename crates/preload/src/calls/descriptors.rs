@@ -68,12 +68,18 @@ fn behind_parents_bytes(fd: c_int) {
 
 interpose! {
     fn close(fd: c_int) -> c_int, real {
-        match enter() {
-            Some(i) => i.close(i.seg, fd),
-            None => _ = may_bypass(fd),
-        }
+        let Some(i) = enter() else {
+            may_bypass(fd);
+            // SAFETY: the program's own arguments.
+            return unsafe { real(fd) };
+        };
+        let legacy = i.legacy(fd);
+        i.close(i.seg, fd);
+        let (engine, _) = i.leave();
         // SAFETY: the program's own arguments.
-        unsafe { real(fd) }
+        let n = unsafe { real(fd) };
+        engine.closed(legacy.filter(|_| n == 0));
+        n
     }
 
     fn shutdown(fd: c_int, how: c_int) -> c_int, real {

@@ -1,6 +1,7 @@
 //! `syscall(2)`: the calls that the library knows go the same way as their
 //! namesakes; any other goes after everything in custody.
 
+use crate::process;
 use crate::real::interpose;
 use crate::thread::enter;
 use libc::{c_int, c_long, c_uint, c_void};
@@ -10,6 +11,9 @@ interpose! { unchecked
         nr: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long,
     ) -> c_long, real {
         super::jail::before_syscall(nr, [a, b, c]);
+        if begins_another(nr) {
+            process::before_raw_clone();
+        }
         if let Some(i) = enter() {
             drop(i);
             // SAFETY: each namesake gets the program's arguments of that call.
@@ -23,6 +27,15 @@ interpose! { unchecked
         // SAFETY: the program's own arguments.
         unsafe { real(nr, a, b, c, d, e, f) }
     }
+}
+
+/// Whether the call makes a thread or a process, of which no hook hears.
+fn begins_another(nr: c_long) -> bool {
+    #[cfg(target_arch = "x86_64")]
+    if matches!(nr, libc::SYS_fork | libc::SYS_vfork) {
+        return true;
+    }
+    matches!(nr, libc::SYS_clone | libc::SYS_clone3)
 }
 
 fn fd(a: c_long) -> c_int {

@@ -5,6 +5,7 @@
 
 mod edges;
 mod fds;
+mod heirs;
 mod jail;
 mod many;
 mod modes;
@@ -54,6 +55,7 @@ fn main() {
         modes::SCENES,
         edges::SCENES,
         fds::SCENES,
+        heirs::SCENES,
         jail::SCENES,
         process::SCENES,
         threads::SCENES,

@@ -79,6 +79,8 @@ calls! {
         libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, ends.as_mut_ptr());
     /// open(2), for reading.
     open(path: &std::ffi::CStr) = libc::open(path.as_ptr(), libc::O_RDONLY);
+    /// The same, for writing.
+    open_to_write(path: &std::ffi::CStr) = libc::open(path.as_ptr(), libc::O_WRONLY);
     /// socket(2), TCP.
     socket() = libc::socket(libc::AF_INET, libc::SOCK_STREAM, 0);
     /// accept4(2), non-blocking.
