@@ -16,13 +16,16 @@ pub struct Client {
 
 /// The whole reply's length, once its beginning says so.
 fn length(reply: &[u8]) -> Option<usize> {
-    let mark: &[u8] = if reply.first() == Some(&b'$') {
+    let mark: &[u8] = if matches!(reply.first(), Some(b'$' | b'+')) {
         b"\r\n"
     } else {
         b"\r\n\r\n"
     };
     let end = reply.windows(mark.len()).position(|w| w == mark)?;
     let head = std::str::from_utf8(&reply[..end]).expect("a head of text");
+    if head.starts_with('+') {
+        return Some(end + 2);
+    }
     if let Some(n) = head.strip_prefix('$') {
         return Some(end + 4 + n.parse::<usize>().expect("a length"));
     }

@@ -8,6 +8,7 @@ use esca_abi::stats::Counter;
 use esca_suite::dir::Dir;
 use esca_suite::mode::Mode;
 use esca_suite::nginx::{Conf, Nginx};
+use esca_suite::resp::{Resp, command};
 use esca_suite::server::Server;
 use esca_suite::site::noise;
 use std::process::Command;
@@ -48,15 +49,20 @@ pub fn run(report: &mut Report) {
             measure(report, "lighttpd 1 KiB", how, &server, request, &body);
         });
     }
-    for (how, mode) in MODES {
-        report.test(&format!("redis GET 1 KiB {how}"), |report| {
-            let dir = Dir::new();
-            let server = redis(mode, &dir);
-            let mut resp = esca_suite::resp::Resp::new(server.port);
-            resp.ask(&[b"SET", b"k", &body]);
-            let request = esca_suite::resp::command(&[b"GET", b"k"]);
-            measure(report, "redis GET 1 KiB", how, &server, &request, &body);
-        });
+    let get: [&[u8]; 2] = [b"GET", b"k"];
+    let set: [&[u8]; 3] = [b"SET", b"k", &body];
+    for (what, words, answer) in [
+        ("redis GET 1 KiB", &get[..], &body[..]),
+        ("redis SET 1 KiB", &set[..], b"+OK"),
+    ] {
+        for (how, mode) in MODES {
+            report.test(&format!("{what} {how}"), |report| {
+                let dir = Dir::new();
+                let server = redis(mode, &dir);
+                Resp::new(server.port).ask(&set);
+                measure(report, what, how, &server, &command(words), answer);
+            });
+        }
     }
 }
 
