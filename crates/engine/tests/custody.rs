@@ -12,8 +12,7 @@ use std::os::fd::{AsRawFd, RawFd};
 #[test]
 fn neighbouring_writes_leave_at_the_wait() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     h.learn(fd, &mut peer);
     assert_eq!(h.write(fd, b"one "), Ok(4));
     assert_eq!(h.write(fd, b"two"), Ok(3));
@@ -27,8 +26,7 @@ fn neighbouring_writes_leave_at_the_wait() {
 #[test]
 fn a_single_writer_is_left_alone() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     for _ in 0..200 {
         assert_eq!(h.write(fd, b"pong"), Ok(4));
         h.wait(1);
@@ -40,9 +38,7 @@ fn a_single_writer_is_left_alone() {
 #[test]
 fn the_order_between_streams_stays() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     h.learn(a, &mut pa);
     h.write(a, b"first").unwrap();
     h.write(b, b"second").unwrap();
@@ -94,9 +90,7 @@ fn batch_does_not_let_the_first_answer_wait_for_the_last() {
 #[test]
 fn a_full_arena_is_handed_over() {
     let w = world(Policy::Batch);
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     h.wait(2);
     let big = pattern(16 * 1024, 7);
     let reader = std::thread::spawn(move || {
@@ -122,8 +116,7 @@ fn a_full_arena_is_handed_over() {
 #[test]
 fn header_and_small_file_are_one_send() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let body = pattern(1024, 1);
     let f = file(&body);
     h.learn(fd, &mut peer);
@@ -143,8 +136,7 @@ fn header_and_small_file_are_one_send() {
 #[test]
 fn a_null_offset_moves_the_file_and_the_end_is_short() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let body = pattern(1000, 2);
     let f = file(&body);
     h.learn(fd, &mut peer);
@@ -161,8 +153,7 @@ fn a_null_offset_moves_the_file_and_the_end_is_short() {
 #[test]
 fn a_large_file_follows_its_header() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let body = pattern(60_000, 3);
     let f = file(&body);
     h.learn(fd, &mut peer);
@@ -180,8 +171,7 @@ fn a_large_file_follows_its_header() {
 #[test]
 fn a_file_that_cannot_be_sent_pushes_the_header() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     h.learn(fd, &mut peer);
     h.write(fd, b"header").unwrap();
     let empty = file(b"");
@@ -194,8 +184,7 @@ fn a_file_that_cannot_be_sent_pushes_the_header() {
 #[test]
 fn a_large_write_takes_custody_along() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let body = pattern(40_000, 4);
     h.learn(fd, &mut peer);
     h.write(fd, b"header").unwrap();
@@ -208,8 +197,7 @@ fn a_large_write_takes_custody_along() {
 #[test]
 fn rules_can_be_switched_off() {
     let w = world_with(Policy::Coalesce, RuleSet::parse("-merge").unwrap());
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     for _ in 0..20 {
         h.write(fd, b"a").unwrap();
         h.write(fd, b"b").unwrap();
@@ -223,8 +211,7 @@ fn rules_can_be_switched_off() {
 #[test]
 fn off_is_off() {
     let w = world(Policy::Off);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     h.learn(fd, &mut peer);
     h.more(fd, b"x").unwrap();
     h.write(fd, b"y").unwrap();
@@ -236,8 +223,7 @@ fn off_is_off() {
 #[test]
 fn corking_is_a_mark_while_custody_does_it() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let cork = |v| h.tcp_option(fd, libc::TCP_CORK, v);
     assert_eq!(cork(1), Ok(0));
     assert_eq!(kernel_option(fd, libc::IPPROTO_TCP, libc::TCP_CORK), 0);
@@ -264,8 +250,7 @@ fn corking_is_a_mark_while_custody_does_it() {
 #[test]
 fn repeated_nodelay_is_not_said_again() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, _peer) = w.pair(None);
+    let (h, fd, _peer) = w.stream();
     for _ in 0..3 {
         assert_eq!(h.tcp_option(fd, libc::TCP_NODELAY, 1), Ok(0));
     }
@@ -286,8 +271,7 @@ fn short_read(h: &Hands, fd: RawFd, peer: &mut TcpStream, room: &mut [u8]) {
 #[test]
 fn a_drained_read_is_not_made_once() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let mut room = [0; 64];
     short_read(&h, fd, &mut peer, &mut room);
     // More arrives; the one EAGAIN is as if it had come a moment later.
@@ -306,8 +290,7 @@ fn a_drained_read_is_not_made_once() {
 #[test]
 fn what_fionread_saw_can_be_read() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let mut room = [0; 64];
     short_read(&h, fd, &mut peer, &mut room);
     peer.write_all(b"next").unwrap();
@@ -325,8 +308,7 @@ fn what_fionread_saw_can_be_read() {
 #[test]
 fn a_blocking_socket_never_says_eagain() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let mut room = [0; 64];
     short_read(&h, fd, &mut peer, &mut room);
     // The short read is remembered, but the program makes the socket block.
@@ -341,9 +323,7 @@ fn a_blocking_socket_never_says_eagain() {
 #[test]
 fn explicit_segments_give_each_result() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     assert!(h.engine.begin(h.seg, 4));
     assert!(!h.engine.begin(h.seg, 4));
     h.write(a, b"abc").unwrap();

@@ -32,8 +32,7 @@ fn is_reset(peer: &mut TcpStream) {
 #[test]
 fn a_lingering_stream_is_deferred() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     linger(&h, fd, 1);
     h.more(fd, b"one ").unwrap();
     h.write(fd, b"two").unwrap();
@@ -46,9 +45,7 @@ fn a_lingering_stream_is_deferred() {
 #[test]
 fn custody_of_others_does_not_wait_for_a_lingering_close() {
     let w = world(Policy::Batch);
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     linger(&h, b, 1);
     h.wait(2);
     h.more(a, b"a").unwrap();

@@ -39,9 +39,7 @@ impl Witness {
 fn answers_of_a_round_leave_together_in_their_order() {
     let seen = Witness::default();
     let w = seen.world();
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     h.wait(2);
     h.more(b, b"b1 ").unwrap();
     h.write(b, b"b2").unwrap();
@@ -59,8 +57,7 @@ fn answers_of_a_round_leave_together_in_their_order() {
 fn a_lone_answer_is_not_held() {
     let seen = Witness::default();
     let w = seen.world();
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
+    let (h, a, mut pa) = w.stream();
     h.wait(1);
     h.more(a, b"1 ").unwrap();
     h.write(a, b"2").unwrap();
@@ -72,9 +69,7 @@ fn a_lone_answer_is_not_held() {
 fn a_second_train_does_not_overtake() {
     let seen = Witness::default();
     let w = seen.world();
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     h.wait(2);
     h.more(a, b"a1").unwrap();
     h.more(b, b"b1").unwrap();
@@ -91,9 +86,7 @@ fn a_second_train_does_not_overtake() {
 fn what_goes_straight_through_goes_behind() {
     let seen = Witness::default();
     let w = seen.world();
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     let big = pattern(40_000, 3);
     h.wait(2);
     h.more(a, b"a").unwrap();
@@ -120,9 +113,7 @@ fn what_goes_straight_through_goes_behind() {
 fn a_closed_stream_takes_the_earlier_ones_along() {
     let seen = Witness::default();
     let w = seen.world();
-    let h = w.hands();
-    let (a, mut pa) = w.pair(None);
-    let (b, mut pb) = w.pair(None);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
     h.wait(2);
     h.more(a, b"a").unwrap();
     h.more(b, b"b").unwrap();

@@ -124,8 +124,7 @@ fn shutdown_goes_behind_the_bytes() {
 #[test]
 fn an_end_keeps_its_place_behind_custody() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     h.more(fd, b"last words").unwrap();
     assert_eq!(h.shutdown(fd, libc::SHUT_WR), Ok(0));
     expect(&mut peer, b"last words");
@@ -161,8 +160,7 @@ fn reset(h: &Hands, fd: RawFd, peer: TcpStream) {
 #[test]
 fn a_reset_is_reported_by_the_next_call() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, peer) = w.pair(None);
+    let (h, fd, peer) = w.stream();
     reset(&h, fd, peer);
     assert_eq!(h.more(fd, b"lost"), Ok(4));
     h.wait(1);
@@ -208,8 +206,7 @@ fn a_reset_ends_a_residue() {
 #[test]
 fn duplicated_descriptors_keep_the_order() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     h.more(fd, b"1").unwrap();
     let other = h.dup(fd);
     h.send(other, b"2").unwrap();
@@ -291,8 +288,7 @@ fn a_close_in_another_thread_sees_the_custody() {
 #[test]
 fn a_handler_that_computes_does_not_hold_its_bytes() {
     let w = aging(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     for _ in 0..20 {
         h.more(fd, b"now").unwrap();
         // No further call: the sweeper hands it over.
@@ -316,8 +312,7 @@ fn a_thread_that_ends_leaves_nothing_behind() {
 #[test]
 fn bytes_the_program_changes_afterwards_are_not_seen() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, mut peer) = w.pair(None);
+    let (h, fd, mut peer) = w.stream();
     let mut buf = *b"before";
     h.more(fd, &buf).unwrap();
     buf.copy_from_slice(b"AFTER!");
@@ -329,8 +324,7 @@ fn bytes_the_program_changes_afterwards_are_not_seen() {
 #[test]
 fn a_number_that_is_no_stream_any_more_still_gets_its_bytes() {
     let w = world(Policy::Coalesce);
-    let h = w.hands();
-    let (fd, _peer) = w.pair(None);
+    let (h, fd, _peer) = w.stream();
     let (mut reader, writer) = std::io::pipe().unwrap();
     h.more(fd, b"to the file").unwrap();
     // Behind the engine's back, as a raw system call would.

@@ -59,6 +59,17 @@ impl World {
         }
     }
 
+    /// A thread, and a stream that takes what the kernel's default allows.
+    pub fn stream(&self) -> (Hands, RawFd, TcpStream) {
+        let (fd, peer) = self.pair(None);
+        (self.hands(), fd, peer)
+    }
+
+    /// The same with two streams.
+    pub fn two_streams(&self) -> (Hands, (RawFd, TcpStream), (RawFd, TcpStream)) {
+        (self.hands(), self.pair(None), self.pair(None))
+    }
+
     pub fn count(&self, c: Counter) -> u64 {
         self.table.total(c)
     }
