@@ -150,12 +150,13 @@ fn a_calls_cost_by_everything_that_is_here() {
 
 #[test]
 fn what_is_asked_wrongly_is_said() {
-    let cases: [(&[&str], &str); 6] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["--only", "apache"], "known: nginx"),
         (&["--only", "nginx:3 KiB"], "it has: 1 KiB"),
         (&["--config", "fast"], "unknown policy 'fast'"),
         (&["--sweep", "colour=1"], "size, connections and workers"),
         (&["--", "server", "-p", "80"], "write {port}"),
+        (&["--", "nosuchserver", "{port}"], "is not in PATH"),
         (
             &["--client", "false", "--only", "pingpong"],
             "'false' failed",

@@ -101,7 +101,11 @@ pub fn swept<'a>(jobs: Vec<Job<'a>>, sweeps: &[Sweep]) -> Result<Vec<Job<'a>>> {
                     _ => {}
                 }
                 if !sizes {
-                    next.load.name = format!("{what}, {v} {}", sweep.axis);
+                    let axis = match v {
+                        1 => sweep.axis.trim_end_matches('s'),
+                        _ => &sweep.axis,
+                    };
+                    next.load.name = format!("{what}, {v} {axis}");
                 }
                 next.sweep = Some((sweep.axis.clone(), *v));
                 all.push(next);

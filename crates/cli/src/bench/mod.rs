@@ -148,8 +148,9 @@ fn measure(args: &Args) -> Result<Report> {
     let custom = match args.command.as_slice() {
         [] => None,
         words => {
+            let custom = Custom::new(words, &args.path)?;
             crate::run::check_program(Path::new(&words[0])).map_err(anyhow::Error::msg)?;
-            Some(Custom::new(words, &args.path)?)
+            Some(custom)
         }
     };
     let dir = tempfile::tempdir()?;
@@ -233,7 +234,7 @@ fn method(plan: &Plan, all: &[Comparison]) -> String {
             "esca's own (bodies are discarded in the kernel, one answer in 97 is compared whole)"
                 .to_string()
         }
-        Some(g) => g.filled(0, "", plan.slice).join(" "),
+        Some(g) => g.words().join(" "),
     };
     let rounds = all
         .iter()

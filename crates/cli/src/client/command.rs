@@ -20,6 +20,11 @@ impl Generator {
         Ok(Generator { words })
     }
 
+    /// The command as it was given.
+    pub fn words(&self) -> &[String] {
+        &self.words
+    }
+
     /// The command for a server on `port`.
     pub fn filled(&self, port: u16, path: &str, seconds: f64) -> Vec<String> {
         // The shortest run of most tools.
