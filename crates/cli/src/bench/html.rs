@@ -51,9 +51,11 @@ pub fn page(report: &Report) -> Result<String> {
         ),
     );
     summary(&mut out, &report.results);
-    for (name, svg) in plot::all(report)? {
-        let _ = writeln!(out, "<section id=\"{name}\">{svg}</section>");
+    out.push_str("<section>\n");
+    for (_, svg) in plot::all(report)? {
+        let _ = writeln!(out, "{svg}");
     }
+    out.push_str("</section>\n");
     for (i, c) in report.results.iter().enumerate() {
         let many = |n: u32, what| format!("{n} {what}{}", if n == 1 { "" } else { "s" });
         let _ = writeln!(

@@ -161,11 +161,14 @@ fn verdict(plain: &Line, l: &Line) -> String {
     let at = |l: &Line| l.costs.last().map_or((0, 0.0), |(n, e)| (*n, e.median));
     let ((n, ns), (_, base)) = (at(l), at(plain));
     let saved = 100.0 * (1.0 - ns / base);
+    let there = if saved < 0.0 {
+        format!("at {n} it costs {:.0} % more", -saved)
+    } else {
+        format!("at {n} it saves {saved:.0} %")
+    };
     match l.break_even {
-        Some(from) => format!(
-            "cheaper than plain calls from {from} operations on; at {n} it saves {saved:.0} %"
-        ),
-        None => format!("never surely cheaper than plain calls; at {n} it saves {saved:.0} %"),
+        Some(from) => format!("cheaper than plain calls from {from} operations on; {there}"),
+        None => format!("never surely cheaper than plain calls; {there}"),
     }
 }
 
@@ -257,6 +260,32 @@ mod tests {
         }
         let text = table(&lines).to_string();
         assert!(text.contains("plain call") && text.contains("1024"));
+    }
+
+    #[test]
+    fn a_verdict_says_more_or_less() {
+        let line = |ns: f64, break_even| Line {
+            name: String::new(),
+            costs: vec![(
+                1024,
+                Estimate {
+                    median: ns,
+                    low: ns,
+                    high: ns,
+                },
+            )],
+            break_even,
+        };
+        let said = |ns, from| verdict(&line(100.0, None), &line(ns, from));
+        let (less, more) = (said(60.0, Some(8)), said(150.0, None));
+        assert!(
+            less.contains("from 8 operations on; at 1024 it saves 40 %"),
+            "{less}"
+        );
+        assert!(
+            more.starts_with("never") && more.ends_with("it costs 50 % more"),
+            "{more}"
+        );
     }
 
     #[test]

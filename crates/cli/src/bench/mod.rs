@@ -6,6 +6,7 @@ mod compare;
 mod config;
 pub mod demo;
 mod estimate;
+mod grid;
 mod html;
 mod jobs;
 pub mod micro;

@@ -3,6 +3,7 @@
 
 use super::colours::{FAINT, INK, colour, themed};
 use super::compare::{Comparison, Figure};
+use super::grid;
 use super::report::Report;
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
@@ -194,10 +195,12 @@ pub fn latencies(c: &Comparison) -> Result<String> {
         .collect();
     let all = || curves.iter().flatten().map(|p| p.1);
     let (low, high) = (all().fold(1e9, f64::min), all().fold(1.0, f64::max));
-    let x = |v: &f64| match v {
-        v if *v < 0.1 => "0".to_string(),
-        v => format!("{} %", 100.0 - 100.0 * 10f64.powf(-v)),
-    };
+    let places = [
+        ("50 %", 0.5),
+        ("90 %", 0.9),
+        ("99 %", 0.99),
+        ("99.9 %", 0.999),
+    ];
     lines(
         &c.series
             .iter()
@@ -208,8 +211,7 @@ pub fn latencies(c: &Comparison) -> Result<String> {
         (0.0..3.4, low * 0.8..high * 1.25),
         (
             "Latency (us) that this part of the requests did not exceed",
-            x,
-            4,
+            &places.map(|(text, q)| (nines(q), text.to_string())),
         ),
     )
 }
@@ -236,8 +238,9 @@ pub fn sweep(points: &[&Comparison], axis: &str, server: &str) -> Result<String>
     }
     let ends = || bars.iter().flat_map(|b| [b.2, b.3]);
     let (low, high) = (ends().fold(1e9, f64::min), ends().fold(1.0, f64::max));
-    let places = points.iter().map(|c| at(c));
-    let right = places.fold(0.0, f64::max);
+    let place = |c: &Comparison| c.sweep.as_ref().map_or(0, |s| s.1).to_string();
+    let places: Vec<_> = points.iter().map(|c| (at(c), place(c))).collect();
+    let right = places.iter().map(|p| p.0).fold(0.0, f64::max);
     let title =
         format!("{server}: CPU per request (us) over {axis}; bars from quartile to quartile");
     lines(
@@ -245,7 +248,7 @@ pub fn sweep(points: &[&Comparison], axis: &str, server: &str) -> Result<String>
         &curves,
         &bars,
         (-0.05..right + 0.05, low * 0.8..high * 1.25),
-        (&title, |v| format!("{:.0}", 10f64.powf(*v)), 6),
+        (&title, &places),
     )
 }
 
@@ -262,6 +265,8 @@ pub fn costs(all: &[super::micro::Line]) -> Result<String> {
     let ends = || bars.iter().flat_map(|b| [b.2, b.3]);
     let (low, high) = (ends().fold(1e9, f64::min), ends().fold(1.0, f64::max));
     let right = bars.iter().map(|b| b.1).fold(0.0, f64::max);
+    let sizes = all.first().map_or(&[][..], |l| &l.costs);
+    let places: Vec<_> = sizes.iter().map(|(n, _)| (x(n), n.to_string())).collect();
     lines(
         &names,
         &curves,
@@ -269,8 +274,7 @@ pub fn costs(all: &[super::micro::Line]) -> Result<String> {
         (-0.2..right + 0.2, low * 0.8..high * 1.5),
         (
             "Nanoseconds for each operation over the operations in a batch",
-            |v| format!("{:.0}", 2f64.powf(*v)),
-            11,
+            &places,
         ),
     )
 }
@@ -281,7 +285,7 @@ fn lines(
     curves: &[Vec<(f64, f64)>],
     bars: &[(usize, f64, f64, f64)],
     (x, y): (std::ops::Range<f64>, std::ops::Range<f64>),
-    (title, x_label, x_labels): (&str, fn(&f64) -> String, usize),
+    (title, places): (&str, &[(f64, String)]),
 ) -> Result<String> {
     // Where the curves are not.
     let starts = curves.iter().filter_map(|c| c.first());
@@ -292,15 +296,6 @@ fn lines(
     } else {
         SeriesLabelPosition::UpperLeft
     };
-    // Within few multiples every line of the grid has its number, else few.
-    let narrow = y.end < 5.0 * y.start;
-    let y_label = move |y: &f64| {
-        let first = y / 10f64.powf(y.log10().floor() + 1e-9);
-        match narrow || [1.0, 2.0, 5.0].iter().any(|d| (first - d).abs() < 0.01) {
-            true => format!("{y:.0}"),
-            false => String::new(),
-        }
-    };
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (560, 330)).into_drawing_area();
@@ -310,19 +305,9 @@ fn lines(
             .margin(10)
             .x_label_area_size(28)
             .y_label_area_size(52)
-            .build_cartesian_2d(x, y.log_scale())
+            .build_cartesian_2d(x.clone(), y.clone().log_scale())
             .map_err(said)?;
-        chart
-            .configure_mesh()
-            .light_line_style(WHITE)
-            .bold_line_style(FAINT)
-            .axis_style(FAINT)
-            .x_labels(x_labels)
-            .x_label_formatter(&x_label)
-            .y_label_formatter(&y_label)
-            .label_style(("sans-serif", 12).into_font().color(&INK))
-            .draw()
-            .map_err(said)?;
+        grid::draw(&root, &mut chart, places, (&x, &y)).map_err(said)?;
         for (i, curve) in curves.iter().enumerate() {
             let c = colour(i);
             chart
@@ -383,5 +368,9 @@ mod tests {
         assert_eq!(plots.len(), 1);
         assert_eq!(plots[0].0, "sweep-size-nginx");
         assert!(plots[0].1.contains("coalesce"));
+        // The places that were measured, at the axis.
+        for place in ["\n1\n", "\n200\n"] {
+            assert!(plots[0].1.contains(place), "{}", plots[0].1);
+        }
     }
 }
