@@ -41,6 +41,8 @@ pub enum Line {
     Note(String),
     /// A measured figure.
     Figure(Figure),
+    /// The guest's clock: seconds since it booted.
+    Clock(f64),
     /// All was run: how many passed and failed.
     End(u32, u32),
 }

@@ -124,6 +124,7 @@ impl Machine<'_> {
     /// Boots it, shows the guest's lines and waits for its end.
     pub fn run(&self, log: &Path) -> Result<Outcome> {
         let _ = fs::remove_file(log);
+        let booted = Instant::now();
         let mut child = self
             .command(log)
             .spawn()
@@ -154,6 +155,14 @@ impl Machine<'_> {
                             Line::Passed(name) => seen.passed.push(name),
                             Line::Failed(name, why) => seen.failed.push((name, why)),
                             Line::Figure(figure) => seen.figures.push(figure),
+                            // Its time limits are as much shorter as it is fast.
+                            Line::Clock(seconds) => {
+                                let most = 1.1 * booted.elapsed().as_secs_f64() + 1.0;
+                                ensure!(
+                                    self.counted || seconds <= most,
+                                    "the guest's clock says {seconds:.0} s after {most:.0} s"
+                                );
+                            }
                             Line::End(passed, failed) => counts = Some((passed, failed)),
                             Line::Note(_) => {}
                         }
@@ -190,7 +199,7 @@ impl Machine<'_> {
 /// Shows a line to whoever waits.
 fn show(line: &Line, time: Duration) {
     match line {
-        Line::Start(_) | Line::Figure(_) => {}
+        Line::Start(_) | Line::Figure(_) | Line::Clock(_) => {}
         Line::Passed(name) => println!("  ok      {name} ({:.1} s)", time.as_secs_f64()),
         Line::Failed(name, why) => println!("  FAILED  {name}: {why}"),
         Line::Note(text) => println!("          {text}"),

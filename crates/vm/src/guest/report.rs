@@ -87,8 +87,11 @@ impl Report {
         }));
     }
 
-    /// Says that all was run.
+    /// Says what time it is and that all was run.
     pub fn end(&mut self) {
+        let uptime = std::fs::read_to_string("/proc/uptime").expect("the uptime");
+        let seconds = uptime.split(' ').next().and_then(|s| s.parse().ok());
+        self.line(&Line::Clock(seconds.expect("seconds")));
         self.line(&Line::End(self.passed, self.failed));
     }
 }
