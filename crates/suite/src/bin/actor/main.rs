@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use sys::Ret;
 
 /// How long a wait may last before it counts as lost, in milliseconds.
-const LOST: i32 = 20_000;
+const LOST: i32 = 90_000;
 
 /// One scenario.
 type Scene = fn(&Actor);
