@@ -13,12 +13,14 @@ mod module;
 mod programs;
 
 use anyhow::{Context, Result, ensure};
+use clap::builder::PossibleValuesParser;
 use clap::{Parser, Subcommand, ValueEnum};
+use esca_vm::SUITES;
 use kernel::Kernel;
 use machine::{Machine, Outcome};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Tests and counts in virtual machines with Debian's kernels.
 #[derive(Parser)]
@@ -71,9 +73,12 @@ struct TestArgs {
     /// The short form: fewer repetitions, and 6.12 without isolation only
     #[arg(long)]
     short: bool,
-    /// These parts only [default: module and serve]
+    /// These parts only [default: all]
     #[arg(long)]
     only: Vec<Part>,
+    /// Of the suite these programs only, e.g. nginx, or the model
+    #[arg(long, value_parser = PossibleValuesParser::new(SUITES.into_iter().chain(["model"])))]
+    program: Vec<String>,
     /// Page-table isolation, on or off [default: both]
     #[arg(long, value_parser = ["on", "off"])]
     pti: Vec<String>,
@@ -88,20 +93,27 @@ enum Part {
     /// same however busy this machine is
     Serve,
     /// The suite's tests of the contract and of servers, and the differential
-    /// model, with backend kmod (by --only alone)
+    /// model, with backend kmod (not in the short form)
     Suite,
 }
 
 impl Part {
     /// The task's words; machines have numbers for the fuzzer's seeds.
-    fn task(self, short: bool, machine: usize) -> String {
+    fn task(self, t: &TestArgs, machine: usize) -> String {
         let name = match self {
             Part::Module => "module",
             Part::Serve => "serve",
             Part::Suite => "suite",
         };
-        let form = if short { "short" } else { "full" };
-        format!("{name},{form},{machine}")
+        let form = if t.short { "short" } else { "full" };
+        let programs = if self == Part::Suite {
+            &t.program[..]
+        } else {
+            &[]
+        };
+        let mut words = vec![name.to_owned(), form.to_owned(), machine.to_string()];
+        words.extend_from_slice(programs);
+        words.join(",")
     }
 }
 
@@ -153,27 +165,41 @@ fn start(cli: &Cli) -> Result<()> {
     }
 }
 
+/// Runs every machine, also behind one that failed: all together take long.
 fn test(t: &TestArgs, dir: &Path) -> Result<()> {
     let (kernels, ptis): (&[_], &[_]) = if t.short {
         (&["6.12"], &["off"])
     } else {
         (&["6.12", "6.1"], &["off", "on"])
     };
+    let begun = Instant::now();
+    let (mut passed, mut machines, mut failed) = (0, 0, Vec::new());
     for name in or(&t.kernels.kernel, kernels) {
         let kernel = kernel::get(name, dir)?;
         let module = module::build(&kernel, dir)?;
         for pti in or(&t.pti, ptis) {
             let machine = 2 * usize::from(name == "6.1") + usize::from(pti == "on");
             for part in Part::value_variants() {
-                let all = t.only.is_empty() && *part != Part::Suite;
-                if all || t.only.contains(part) {
-                    let (task, words) = (part.task(t.short, machine), format!("pti={pti}"));
-                    let counted = *part == Part::Serve;
-                    boot(&kernel, dir, Some(&module), &words, &task, counted)?;
+                let all = t.only.is_empty() && (!t.short || *part != Part::Suite);
+                if !all && !t.only.contains(part) {
+                    continue;
+                }
+                let (task, words) = (part.task(t, machine), format!("pti={pti}"));
+                let counted = *part == Part::Serve;
+                machines += 1;
+                match boot(&kernel, dir, Some(&module), &words, &task, counted) {
+                    Ok(seen) => passed += seen.passed.len(),
+                    Err(e) => {
+                        eprintln!("esca-vm: {} {words} {task}: {e:#}", kernel.name);
+                        failed.push(format!("{} {words} {task}", kernel.name));
+                    }
                 }
             }
         }
     }
+    let minutes = begun.elapsed().as_secs().div_ceil(60);
+    println!("\n{machines} machines, {passed} tests passed, {minutes} min");
+    ensure!(failed.is_empty(), "failed: {}", failed.join("; "));
     Ok(())
 }
 
@@ -259,7 +285,9 @@ fn boot(
         counted,
         silence: SILENCE,
     };
+    let begun = Instant::now();
     let seen = machine.run(&machine::log(dir, &name))?;
+    println!("  {} s", begun.elapsed().as_secs());
     if let Some((name, why)) = seen.failed.first() {
         anyhow::bail!("{} failed, first {name}: {why}", seen.failed.len());
     }

@@ -48,6 +48,11 @@ pub fn add(image: &mut Image, built: &BTreeMap<String, PathBuf>) -> Result<()> {
         ensure!(from.is_absolute(), "{} is no absolute path", from.display());
         image.program(&from.to_string_lossy(), from)?;
     }
+    // What tests of theirs start, where Debian has it.
+    for program in ["echo", "sh", "cat"] {
+        image.installed(program)?;
+    }
+    image.link("/bin", "/usr/bin");
     let model = &built["esca-model"];
     image.link("/tests/esca-model", &model.to_string_lossy());
     let library = Path::new("target/release/libesca_preload.so").canonicalize()?;

@@ -53,7 +53,7 @@ fn main() {
             report.run("module", || module::load(""));
             serve::run(&mut report);
         }
-        Some("suite") => suite::run(&mut report, 120),
+        Some("suite") => suite::run(&mut report, words.get(3..).unwrap_or(&[]), 120),
         other => report.run("task", || panic!("unknown task {other:?}")),
     }
     report.run("the kernel has nothing to complain about", || log.check());
