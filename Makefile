@@ -146,6 +146,22 @@ loom:
 test-aarch64:   ## the engine and nginx with the library, on aarch64
 	sh scripts/test-aarch64.sh
 
+# valgrind's memcheck: the engine's tests, and the library in the actor's
+# processes (docs/testing.md). Left out are tests about descriptors and memory
+# that run out, which valgrind needs for itself, exec, which ends it, and one
+# that counts signals.
+VALGRIND := valgrind -q --error-exitcode=99 --num-callers=25
+VALGRIND_TESTS := custody order linger others pressure faults bound watch threads hot_path
+.PHONY: valgrind
+valgrind: setup-test build
+	sh scripts/setup.sh valgrind
+	CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER="$(VALGRIND)" \
+		$(CARGO) test -p esca-engine $(VALGRIND_TESTS:%=--test %) -- --test-threads=1
+	ESCA_UNDER="$(VALGRIND)" ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
+		$(CARGO) test -p esca-suite --test contract_streams --test contract_heirs \
+		--test contract_process --test contract_threads -- --test-threads=2 \
+		--skip exec --skip a_signal_handler
+
 # The engine's tests with threads under ThreadSanitizer (docs/testing.md).
 # Sanitizers want nightly's flags, which a stable compiler takes this way.
 TSAN_TESTS := threads pressure order custody linger

@@ -104,7 +104,7 @@ impl Scenario {
     fn once(self, mode: Mode, peer: &impl Fn(&mut Run)) -> String {
         let dir = Dir::new();
         let board = Shared::<Board>::create(&dir.path().join("board"));
-        let mut command = Command::new(self.program);
+        let mut command = under(self.program);
         command.arg(self.name).arg(board.path()).arg(dir.path());
         let mut actor = Guard {
             what: format!("{} {mode:?}", self.name),
@@ -139,6 +139,16 @@ impl Scenario {
         }
         format!("{text}--- peer\n{seen}\n")
     }
+}
+
+/// A command that runs `program`: under another one (valgrind) where
+/// `ESCA_UNDER` has that one's name and options.
+fn under(program: &str) -> Command {
+    let words = std::env::var("ESCA_UNDER").unwrap_or_default();
+    let mut words = words.split_whitespace().chain([program]);
+    let mut command = Command::new(words.next().unwrap_or(program));
+    command.args(words);
+    command
 }
 
 /// The actor's process; on failure it says what is known.
