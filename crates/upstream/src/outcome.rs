@@ -30,6 +30,24 @@ impl Outcome {
         self.0.insert(key, verdict);
     }
 
+    /// Notes a test of which there may be several: failed if one of them did.
+    pub fn note_worst(&mut self, name: &str, verdict: Verdict) {
+        let known = self.0.entry(name.to_owned()).or_insert(verdict);
+        if verdict == Verdict::Failed {
+            *known = verdict;
+        }
+    }
+
+    /// All of them as one test of this name: passed if one did and none failed.
+    #[must_use]
+    pub fn in_one(&self, name: &str) -> Outcome {
+        let mut one = Outcome::default();
+        for (_, verdict) in self.iter() {
+            one.note_worst(name, verdict);
+        }
+        one
+    }
+
     /// How a test ended, if it ran.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Verdict> {
