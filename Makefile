@@ -79,6 +79,13 @@ vm-test-short: build-vm ## the same in short, on 6.12
 vm-bench: build-vm   ## operations by plain calls and by table, for each batch size; docs/kmod.md's tables
 	target/debug/esca-vm bench --json docs/figures/vm-bench.json --page docs/kmod.md $(VM)
 
+# The module under a kernel that looks for faults: KASAN, lockdep, kmemleak.
+# Debian's source, built under target/vm/debug once (docs/testing-vm.md).
+.PHONY: vm-test-debug
+vm-test-debug: build-vm
+	sh scripts/setup.sh vm-debug
+	target/debug/esca-vm debug $(VM)
+
 # Fuzzing: the parsers of settings and of statistics, and the operation table.
 # cargo-fuzz wants nightly's flags, which a stable compiler takes this way.
 FUZZ_SECONDS ?= 60

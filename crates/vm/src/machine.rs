@@ -1,6 +1,7 @@
 //! One run of a virtual machine: QEMU's command line, the guest's lines, and
 //! whether the kernel's log is clean.
 
+use crate::kernel::Kernel;
 use anyhow::{Context, Result, bail, ensure};
 use esca_vm::Line;
 use rustix::process::{Signal, set_parent_process_death_signal};
@@ -184,6 +185,8 @@ impl Machine<'_> {
         ensure!(status.success(), "QEMU ended: {status}\n{}", tail(log));
         let at = running.as_deref().unwrap_or("its boot");
         let Some((passed, failed)) = counts else {
+            // The first thing the kernel said, if it is that.
+            check(log).with_context(|| format!("the guest died in {at}"))?;
             bail!("the guest died in {at}\n{}", tail(log));
         };
         let heard = (seen.passed.len(), seen.failed.len());
@@ -240,6 +243,11 @@ fn check(log: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The name of a run.
+pub fn name(kernel: &Kernel, words: &str, task: &str) -> String {
+    format!("{} {words} {task}", kernel.name).replace([' ', '=', ','], "-")
 }
 
 /// Where a run's log goes.

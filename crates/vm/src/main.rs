@@ -3,9 +3,11 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod bench;
+mod broken;
 mod clock;
 mod contents;
 mod count;
+mod debug;
 mod image;
 mod kernel;
 mod machine;
@@ -41,6 +43,8 @@ enum Task {
     Count(Kernels),
     /// Build the kernel module and test it
     Test(TestArgs),
+    /// Test it under a kernel with KASAN and lockdep, built on the spot
+    Debug(debug::DebugArgs),
     /// What operations cost by plain calls and by table, for each batch size
     Bench(BenchArgs),
 }
@@ -153,6 +157,7 @@ fn start(cli: &Cli) -> Result<()> {
             Ok(())
         }
         Task::Test(t) => test(t, dir),
+        Task::Debug(d) => debug::test(d, dir),
         Task::Bench(b) => measure(b, dir),
         Task::Count(k) => {
             for name in or(&k.kernel, &["6.12"]) {
@@ -275,7 +280,6 @@ fn boot(
         .then(programs::build)
         .transpose()?;
     contents::image(module, tests.as_ref(), image.path())?;
-    let name = format!("{} {words} {task}", kernel.name).replace([' ', '=', ','], "-");
     println!("{} {words}: {task}", kernel.release);
     let machine = Machine {
         kernel: &kernel.image,
@@ -286,7 +290,7 @@ fn boot(
         silence: SILENCE,
     };
     let begun = Instant::now();
-    let seen = machine.run(&machine::log(dir, &name))?;
+    let seen = machine.run(&machine::log(dir, &machine::name(kernel, words, task)))?;
     println!("  {} s", begun.elapsed().as_secs());
     if let Some((name, why)) = seen.failed.first() {
         anyhow::bail!("{} failed, first {name}: {why}", seen.failed.len());

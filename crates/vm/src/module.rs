@@ -14,8 +14,12 @@ pub fn build(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
         source.is_dir(),
         "no directory kmod here; run this in the project's own"
     );
-    let dir = dir.canonicalize()?;
-    let out = dir.join("kmod").join(&kernel.release);
+    let out = dir.canonicalize()?.join("kmod").join(&kernel.release);
+    from(source, &out, kernel)
+}
+
+/// Builds it from these sources, into a directory of its own.
+pub fn from(source: &Path, out: &Path, kernel: &Kernel) -> Result<PathBuf> {
     let headers = kernel.headers.canonicalize()?;
     run(Command::new("make")
         .args(["--no-print-directory", "-C"])

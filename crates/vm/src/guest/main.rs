@@ -7,10 +7,13 @@ mod child;
 mod client;
 mod count;
 mod counter;
+mod debug;
 mod device;
 mod entries;
+mod faults;
 mod fuzz;
 mod kmsg;
+mod leaks;
 mod life;
 mod module;
 mod plain;
@@ -52,6 +55,10 @@ fn main() {
         Some("serve") => {
             report.run("module", || module::load(""));
             serve::run(&mut report);
+        }
+        Some("debug") => {
+            let number = words.get(2).and_then(|w| w.parse().ok());
+            debug::run(&mut report, short, number.expect("a number"));
         }
         Some("suite") => suite::run(&mut report, words.get(3..).unwrap_or(&[]), 120),
         other => report.run("task", || panic!("unknown task {other:?}")),
