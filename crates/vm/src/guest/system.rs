@@ -54,10 +54,15 @@ pub fn isolation() {
     }
 }
 
-/// Ends the machine: QEMU does at a restart, which needs no ACPI.
+/// Ends the machine. Only ACPI can switch it off; QEMU ends at a restart too.
 pub fn off() -> ! {
     let _ = std::io::Write::flush(&mut std::io::stdout());
     rustix::fs::sync();
-    let e = rustix::system::reboot(RebootCommand::Restart);
+    let how = if fs::exists("/sys/firmware/acpi").unwrap_or(false) {
+        RebootCommand::PowerOff
+    } else {
+        RebootCommand::Restart
+    };
+    let e = rustix::system::reboot(how);
     panic!("cannot switch off: {e:?}");
 }
