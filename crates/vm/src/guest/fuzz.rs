@@ -6,10 +6,14 @@ use crate::child::fork;
 use crate::device::Device;
 use crate::random::Random;
 use crate::report::Report;
-use crate::world::{BASE, tcp, unix};
+use crate::world::BASE;
 use esca_abi::op::{NOT_DONE, OPCODES, Op};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::pipe::{PipeFlags, pipe_with};
 use std::fs::File;
+use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -68,60 +72,95 @@ struct Counts {
     stopped: u64,
 }
 
-/// What a table may name, open again where a table has closed it.
+/// Peers that stay open: so few that new files have numbers below [`BASE`].
+const KEPT: usize = 32;
+
+/// What a table may name, open again where a table has closed it. By few
+/// calls: with page-table isolation they cost an emulated machine more than
+/// the tables do.
 struct Targets {
     /// Peers, by number: a table may have closed them.
     keep: Vec<RawFd>,
 }
 
+/// The numbers of which nobody has a file.
+fn closed() -> impl Iterator<Item = i32> {
+    let all = std::array::from_fn::<_, { NUMBERS as usize }, _>(|i| BASE + i as i32);
+    let mut all = all.map(|fd| libc::pollfd {
+        fd,
+        events: 0,
+        revents: 0,
+    });
+    // SAFETY: asks about so many numbers, without waiting. The timer's signal
+    // may come between.
+    while unsafe { libc::poll(all.as_mut_ptr(), all.len() as libc::nfds_t, 0) } < 0 {
+        let e = std::io::Error::last_os_error();
+        assert_eq!(e.kind(), std::io::ErrorKind::Interrupted);
+    }
+    let closed = all.into_iter().filter(|p| p.revents & libc::POLLNVAL != 0);
+    closed.map(|p| p.fd)
+}
+
 impl Targets {
     fn renew(&mut self, r: &mut Random) {
-        for i in 0..NUMBERS {
-            let number = BASE + i;
-            // SAFETY: asks about a number.
-            let open = unsafe { libc::fcntl(number, libc::F_GETFD) } >= 0;
-            if open && r.below(8) != 0 {
-                continue;
-            }
-            let fd: OwnedFd = match i % 6 {
-                0 | 1 => self.pair(tcp()),
-                2 | 3 => self.pair(unix()),
-                4 => {
-                    let (read, write) = rustix::pipe::pipe().expect("a pipe");
-                    self.pair(if i % 12 == 4 {
-                        (read, write)
-                    } else {
-                        (write, read)
-                    })
-                }
-                _ => {
-                    let path = if i % 12 == 5 {
-                        "/tmp/fuzz"
-                    } else {
-                        esca_vm::COMMAND
-                    };
-                    File::options()
-                        .read(true)
-                        .write(i % 12 == 5)
-                        .open(path)
-                        .expect("a file")
-                        .into()
-                }
-            };
-            rustix::io::ioctl_fionbio(&fd, true).expect("FIONBIO");
-            // SAFETY: the number is this test's own.
-            let done = unsafe { libc::dup2(fd.as_raw_fd(), number) };
-            assert_eq!(done, number, "{}", std::io::Error::last_os_error());
+        // Not kept: a table may close any number.
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a listener");
+        closed().for_each(|number| self.open(number, &listener));
+        for _ in 0..2 {
+            self.open(BASE + r.below(NUMBERS as u64) as i32, &listener);
         }
-        let n = self.keep.len().saturating_sub(64);
+        // Before the peers are closed: a table may have closed one, whose number
+        // is the listener's now.
+        drop(listener);
+        let n = self.keep.len().saturating_sub(KEPT);
         for number in self.keep.drain(..n) {
             // SAFETY: of this test's own, or closed already.
             unsafe { libc::close(number) };
         }
     }
 
+    /// Opens a number's file, which does not block, in place of what it was.
+    fn open(&mut self, number: i32, listener: &TcpListener) {
+        let i = number - BASE;
+        let fd = match i % 6 {
+            0 | 1 => {
+                let at = listener.local_addr().expect("an address");
+                let ours = TcpStream::connect(at).expect("connect");
+                let (theirs, _) = listener.accept().expect("accept");
+                ours.set_nonblocking(true).expect("FIONBIO");
+                theirs.set_nonblocking(true).expect("FIONBIO");
+                self.pair((ours.into(), theirs.into()))
+            }
+            2 | 3 => {
+                let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
+                self.pair(socketpair(family, kind, SocketFlags::NONBLOCK, None).expect("a pair"))
+            }
+            4 => {
+                let (read, write) = pipe_with(PipeFlags::NONBLOCK).expect("a pipe");
+                let ours_reads = i % 12 == 4;
+                self.pair(if ours_reads {
+                    (read, write)
+                } else {
+                    (write, read)
+                })
+            }
+            _ => {
+                let ours = i % 12 == 5;
+                let path = if ours { "/tmp/fuzz" } else { esca_vm::COMMAND };
+                let mut options = File::options();
+                options
+                    .read(true)
+                    .write(ours)
+                    .custom_flags(libc::O_NONBLOCK);
+                options.open(path).expect("a file").into()
+            }
+        };
+        // SAFETY: the number is this test's own.
+        let done = unsafe { libc::dup2(fd.as_raw_fd(), number) };
+        assert_eq!(done, number, "{}", std::io::Error::last_os_error());
+    }
+
     fn pair(&mut self, (ours, theirs): (OwnedFd, OwnedFd)) -> OwnedFd {
-        rustix::io::ioctl_fionbio(&theirs, true).expect("FIONBIO");
         let _ = rustix::io::write(&theirs, &[7; 300]);
         self.keep.push(theirs.into_raw_fd());
         ours
