@@ -69,6 +69,9 @@ pub enum Asks {
     /// Nothing: the kernel answers before it comes to the socket
     /// (`vfs_writev` in fs/read_write.c, `do_splice` in fs/splice.c).
     Nothing,
+    /// To take what the kernel finds elsewhere and looks at first: in a pipe, a
+    /// file, a vector.
+    Elsewhere,
 }
 
 /// A call that sends.

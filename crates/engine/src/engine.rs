@@ -34,6 +34,10 @@ pub enum Verdict {
     Pass,
     /// Make the plain call; bytes just went out with `MSG_MORE` before it.
     PassHeld,
+    /// Make the plain call on a socket that takes no bytes: this one is shut
+    /// behind some that are left over, and the kernel looks at the call's other
+    /// end first.
+    Shut,
 }
 
 /// Why custody is handed to the kernel.

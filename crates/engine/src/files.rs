@@ -8,7 +8,7 @@ use esca_abi::stats::Counter;
 
 impl Engine {
     /// What is to be done with a sendfile. After `Pass` or `PassHeld`, make
-    /// the call and tell [`Engine::after_sendfile`].
+    /// the call (after `Shut` too, elsewhere) and tell [`Engine::after_sendfile`].
     ///
     /// # Safety
     /// `offset` is null or valid for reads and writes.
@@ -32,6 +32,10 @@ impl Engine {
             return self.through(seg);
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
+            if self.is_shut(slot, state) {
+                seg.stats.add(Counter::Made, 1);
+                return Verdict::Shut;
+            }
             // sendfile has no MSG_NOSIGNAL.
             return self.troubled(seg, slot, fd, state, 0);
         }

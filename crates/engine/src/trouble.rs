@@ -55,7 +55,7 @@ impl Engine {
     /// Whether the stream is shut behind bytes that are left over, through
     /// this descriptor, a duplicate, or in a forked process.
     #[cold]
-    fn is_shut(&self, slot: &Slot, state: u64) -> bool {
+    pub(crate) fn is_shut(&self, slot: &Slot, state: u64) -> bool {
         let behind = || {
             let shut = self.residues.is_shut(slot.residue.load(Relaxed));
             if shut {
@@ -73,7 +73,7 @@ impl Engine {
     #[cold]
     pub(crate) fn waits_for_nothing(&self, asks: Asks, slot: &Slot, state: u64) -> bool {
         match asks {
-            Asks::Bytes => false,
+            Asks::Bytes | Asks::Elsewhere => false,
             Asks::Empty => !self.is_shut(slot, state),
             Asks::Nothing => true,
         }

@@ -159,9 +159,12 @@ impl Engine {
             self.settle(slot, fd, seg.stats, Counter::FlushCall);
         }
         let state = slot.state();
-        if state & (bits::RESIDUE | bits::SHUT) != 0 && self.waits_for_nothing(asks, slot, state) {
-            seg.stats.add(Counter::Made, 1);
-            return Verdict::Pass;
+        if state & (bits::RESIDUE | bits::SHUT) != 0 {
+            let shut = asks == Asks::Elsewhere && self.is_shut(slot, state);
+            if shut || self.waits_for_nothing(asks, slot, state) {
+                seg.stats.add(Counter::Made, 1);
+                return if shut { Verdict::Shut } else { Verdict::Pass };
+            }
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
             return self.troubled(seg, slot, fd, state, 0);

@@ -28,7 +28,7 @@ unsafe fn send_by(call: &WriteCall, plain: impl FnOnce() -> ssize_t) -> ssize_t 
     match verdict {
         Verdict::Ret(n) => n,
         Verdict::Err(e) => set_errno(e) as ssize_t,
-        Verdict::Pass | Verdict::PassHeld => {
+        Verdict::Pass | Verdict::PassHeld | Verdict::Shut => {
             let n = if call.kind == OpKind::Write
                 && let Bytes::One(at, len) = call.bytes
                 && engine.by_socket(seg, call.fd, len)
@@ -75,7 +75,7 @@ unsafe fn vector<'a>(iov: *const iovec, n: usize) -> Option<&'a [iovec]> {
 /// custody goes first, and while some is left over the call must wait, unless
 /// it sends nothing.
 #[inline]
-fn behind(fd: c_int, asks: Asks, plain: impl FnOnce() -> ssize_t) -> ssize_t {
+fn behind(fd: c_int, asks: Asks, plain: impl FnOnce(c_int) -> ssize_t) -> ssize_t {
     let verdict = match enter() {
         Some(i) => i.send_behind(i.seg, fd, asks),
         None if may_bypass(fd) => Verdict::Pass,
@@ -83,8 +83,9 @@ fn behind(fd: c_int, asks: Asks, plain: impl FnOnce() -> ssize_t) -> ssize_t {
     };
     match verdict {
         Verdict::Err(e) => set_errno(e) as ssize_t,
+        Verdict::Shut => socket::shut(plain),
         _ => {
-            let n = plain();
+            let n = plain(fd);
             if let Some(i) = enter() {
                 i.landed(i.seg);
             }
@@ -102,7 +103,11 @@ fn message(empty: bool) -> Asks {
 /// What a call asks of its socket that moves `n` bytes or buffers there.
 #[inline]
 fn moved(n: usize) -> Asks {
-    if n == 0 { Asks::Nothing } else { Asks::Bytes }
+    if n == 0 {
+        Asks::Nothing
+    } else {
+        Asks::Elsewhere
+    }
 }
 
 interpose! {
@@ -115,7 +120,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             let Some(v) = vector(iov, n as usize) else {
-                return behind(fd, moved(n as usize), || real(fd, iov, n));
+                return behind(fd, moved(n as usize), |fd| real(fd, iov, n));
             };
             let call = WriteCall { fd, kind: OpKind::Writev, flags: 0, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, iov, n))
@@ -134,7 +139,7 @@ interpose! {
         // SAFETY: the program's own arguments.
         unsafe {
             if !to.is_null() {
-                return behind(fd, message(n == 0), || real(fd, buf, n, flags, to, len));
+                return behind(fd, message(n == 0), |fd| real(fd, buf, n, flags, to, len));
             }
             let call = one(fd, OpKind::Send, flags, buf, n);
             send_by(&call, || real(fd, buf, n, flags, to, len))
@@ -151,7 +156,7 @@ interpose! {
                 if let Some(m) = msg.as_ref() {
                     passing(m);
                 }
-                return behind(fd, message(carries_nothing(msg)), || real(fd, msg, flags));
+                return behind(fd, message(carries_nothing(msg)), |fd| real(fd, msg, flags));
             };
             let call = WriteCall { fd, kind: OpKind::Sendmsg, flags, bytes: Bytes::Many(v) };
             send_by(&call, || real(fd, msg, flags))
@@ -160,29 +165,29 @@ interpose! {
 
     fn sendfile(out: c_int, input: c_int, at: *mut off_t, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        unsafe { file_by(out, input, at, n, || real(out, input, at, n)) }
+        unsafe { file_by(out, input, at, n, |out| real(out, input, at, n)) }
     }
 
     fn sendfile64(out: c_int, input: c_int, at: *mut off64_t, n: size_t) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        unsafe { file_by(out, input, at, n, || real(out, input, at, n)) }
+        unsafe { file_by(out, input, at, n, |out| real(out, input, at, n)) }
     }
 
     fn splice(
         from: c_int, at: *mut loff_t, to: c_int, to_at: *mut loff_t, n: size_t, flags: c_uint,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(to, moved(n), || unsafe { real(from, at, to, to_at, n, flags) })
+        behind(to, moved(n), |to| unsafe { real(from, at, to, to_at, n, flags) })
     }
 
     fn tee(from: c_int, to: c_int, n: size_t, flags: c_uint) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(to, moved(n), || unsafe { real(from, to, n, flags) })
+        behind(to, moved(n), |to| unsafe { real(from, to, n, flags) })
     }
 
     fn vmsplice(fd: c_int, iov: *const iovec, n: size_t, flags: c_uint) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        behind(fd, moved(n), || unsafe { real(fd, iov, n, flags) })
+        behind(fd, moved(n), |fd| unsafe { real(fd, iov, n, flags) })
     }
 }
 
@@ -194,7 +199,7 @@ interpose! { unchecked
         let empty = (0..all).all(|k| unsafe { carries_nothing(msgs.add(k).cast()) });
         let asks = if n == 0 { Asks::Nothing } else { message(empty) };
         // SAFETY: as above.
-        behind(fd, asks, || unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
+        behind(fd, asks, |fd| unsafe { real(fd, msgs, n, flags) as ssize_t }) as c_int
     }
 
     fn __write(fd: c_int, buf: *const c_void, n: size_t) -> ssize_t, real {
@@ -216,19 +221,20 @@ unsafe fn file_by(
     input: c_int,
     at: *mut off_t,
     n: size_t,
-    plain: impl FnOnce() -> ssize_t,
+    plain: impl FnOnce(c_int) -> ssize_t,
 ) -> ssize_t {
     let verdict = match enter() {
         // SAFETY: the caller's promise.
         Some(i) => unsafe { i.sendfile(i.seg, out, input, at, n) },
-        None if may_bypass(out) => return plain(),
+        None if may_bypass(out) => return plain(out),
         None => Verdict::Err(EAGAIN),
     };
     match verdict {
         Verdict::Ret(n) => n,
         Verdict::Err(e) => set_errno(e) as ssize_t,
+        Verdict::Shut => socket::shut(plain),
         Verdict::Pass | Verdict::PassHeld => {
-            let n = plain();
+            let n = plain(out);
             if let Some(i) = enter() {
                 i.after_sendfile(i.seg, out, verdict == Verdict::PassHeld, n);
             }
