@@ -1,5 +1,6 @@
 //! The call that sends from a file: sendfile.
 
+use crate::bytes::Asks;
 use crate::engine::{Engine, Verdict};
 use crate::rules::{Rule, file_head, small_file};
 use crate::segment::{OpKind, Segment};
@@ -32,12 +33,8 @@ impl Engine {
             return self.through(seg);
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
-            if self.is_shut(slot, state) {
-                seg.stats.add(Counter::Made, 1);
-                return Verdict::Shut;
-            }
             // sendfile has no MSG_NOSIGNAL.
-            return self.troubled(seg, slot, fd, state, 0);
+            return self.troubled(seg, slot, fd, state, 0, Asks::Elsewhere);
         }
         if state & (bits::KIND | bits::NONBLOCK) != bits::STREAM | bits::NONBLOCK {
             return if state & bits::KIND == bits::STREAM {
@@ -75,7 +72,7 @@ impl Engine {
         let state = slot.state();
         if state & (bits::RESIDUE | bits::ERROR) != 0 {
             self.landed(seg);
-            return self.troubled(seg, slot, fd, state, 0);
+            return self.troubled(seg, slot, fd, state, 0, Asks::Elsewhere);
         }
         seg.stats.add(Counter::Direct, 1);
         seg.stats.add(Counter::Made, 1);

@@ -1,7 +1,7 @@
 //! A write too large to copy, behind bytes in custody: one sendmsg for both.
 
 use crate::backend::{F_MORE, Op, OpCode};
-use crate::bytes::{Bytes, WriteCall};
+use crate::bytes::{Asks, Bytes, WriteCall};
 use crate::engine::{Engine, Verdict, piece};
 use crate::outcome::speaks_not_of_the_socket;
 use crate::rules::Rule;
@@ -81,7 +81,9 @@ impl Engine {
         seg.pending.store(0, Release);
         drop(c);
         match slot.state() {
-            s if s & bits::ERROR != 0 => self.troubled(seg, slot, call.fd, s, call.flags),
+            s if s & bits::ERROR != 0 => {
+                self.troubled(seg, slot, call.fd, s, call.flags, Asks::Bytes)
+            }
             _ if sent > held => Verdict::Ret((sent - held) as isize),
             s if sent == held || s & bits::RESIDUE != 0 => Verdict::Err(EAGAIN),
             _ => self.settled(seg, slot, call.fd, call.flags),

@@ -6,6 +6,7 @@ use crate::engine::{Engine, Verdict};
 use crate::residue::Standing;
 use crate::segment::Segment;
 use crate::slot::{Slot, bits};
+use esca_abi::stats::Counter;
 use libc::{EAGAIN, EPIPE, MSG_DONTWAIT, MSG_NOSIGNAL};
 use std::sync::atomic::Ordering::*;
 
@@ -20,8 +21,13 @@ impl Engine {
         fd: i32,
         state: u64,
         flags: i32,
+        asks: Asks,
     ) -> Verdict {
         if self.is_shut(slot, state) {
+            if asks == Asks::Elsewhere {
+                seg.stats.add(Counter::Made, 1);
+                return Verdict::Shut;
+            }
             if flags & MSG_NOSIGNAL == 0 {
                 // As the kernel: to the thread that writes.
                 // SAFETY: raise takes a number.
@@ -55,7 +61,7 @@ impl Engine {
     /// Whether the stream is shut behind bytes that are left over, through
     /// this descriptor, a duplicate, or in a forked process.
     #[cold]
-    pub(crate) fn is_shut(&self, slot: &Slot, state: u64) -> bool {
+    fn is_shut(&self, slot: &Slot, state: u64) -> bool {
         let behind = || {
             let shut = self.residues.is_shut(slot.residue.load(Relaxed));
             if shut {

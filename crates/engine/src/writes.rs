@@ -70,12 +70,12 @@ impl Engine {
         }
         if state & bits::KIND != bits::STREAM {
             if state & (bits::RESIDUE | bits::SHUT) != 0 {
-                return self.troubled(seg, slot, call.fd, state, call.flags);
+                return self.troubled(seg, slot, call.fd, state, call.flags, Asks::Bytes);
             }
             return self.through(seg);
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
-            return self.troubled(seg, slot, call.fd, state, call.flags);
+            return self.troubled(seg, slot, call.fd, state, call.flags, Asks::Bytes);
         }
         let len = match call.bytes.len() {
             Some(n) if call.flags & !(MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) == 0 && n > 0 => n,
@@ -159,15 +159,12 @@ impl Engine {
             self.settle(slot, fd, seg.stats, Counter::FlushCall);
         }
         let state = slot.state();
-        if state & (bits::RESIDUE | bits::SHUT) != 0 {
-            let shut = asks == Asks::Elsewhere && self.is_shut(slot, state);
-            if shut || self.waits_for_nothing(asks, slot, state) {
-                seg.stats.add(Counter::Made, 1);
-                return if shut { Verdict::Shut } else { Verdict::Pass };
-            }
+        if state & (bits::RESIDUE | bits::SHUT) != 0 && self.waits_for_nothing(asks, slot, state) {
+            seg.stats.add(Counter::Made, 1);
+            return Verdict::Pass;
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
-            return self.troubled(seg, slot, fd, state, 0);
+            return self.troubled(seg, slot, fd, state, 0, asks);
         }
         self.settled(seg, slot, fd, 0)
     }
@@ -196,7 +193,7 @@ impl Engine {
         let state = slot.state();
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
             self.landed(seg);
-            return self.troubled(seg, slot, fd, state, flags);
+            return self.troubled(seg, slot, fd, state, flags, Asks::Bytes);
         }
         seg.stats.add(Counter::Direct, 1);
         seg.stats.add(Counter::Made, 1);
