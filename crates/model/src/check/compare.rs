@@ -1,6 +1,7 @@
 //! What may differ between a run on the plain kernel and one under ESCA.
 
 use super::facts::facts;
+use super::races;
 use super::{Rule, Violation, operation, show, step};
 use crate::board::{Entry, Kind};
 use crate::program::{How, Op, Opt, Program};
@@ -96,6 +97,9 @@ fn allowed(program: &Program, run: &Outcome, plain: &Entry, ours: &Entry) -> boo
         Some(Op::Opt {
             opt: Opt::Error, ..
         }) => torn,
+        Some(Op::Opt {
+            opt: Opt::IsCorked, ..
+        }) if races::corked(program, run, plain, [plain.result, ours.result]) => true,
         Some(Op::Opt { .. }) => torn && both(&[EINVAL]),
         _ => false,
     }

@@ -4,6 +4,7 @@
 
 mod compare;
 mod facts;
+mod races;
 mod stream;
 
 pub use compare::compare;
@@ -83,7 +84,8 @@ fn child_at_large(program: &Program) -> bool {
 }
 
 /// The operation that a step of the log stands for.
-fn operation(program: &Program, step: u32) -> Option<&Op> {
+#[must_use]
+pub fn operation(program: &Program, step: u32) -> Option<&Op> {
     let (round, thread) = (step >> 20, step >> 18 & 3);
     let (place, child) = (step >> 8 & 0x3ff, step & 0xff);
     let ops = program.rounds.get(round as usize)?.0.get(thread as usize)?;
