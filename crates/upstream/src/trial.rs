@@ -166,6 +166,9 @@ fn one_unit(suite: &dyn Suite, bench: &Bench, unit: &str) -> Result<Outcome> {
         of(Verdict::Skipped),
         start.elapsed().as_secs()
     );
+    for (name, _) in outcome.iter().filter(|(_, v)| *v == Verdict::Failed) {
+        eprintln!("    failed, {mode}: {name}");
+    }
     Ok(outcome)
 }
 

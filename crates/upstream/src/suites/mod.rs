@@ -13,7 +13,7 @@ use std::process::Command;
 pub const ALL: &[&dyn Suite] = &[&redis::Redis, &lighttpd::Lighttpd, &memcached::Memcached];
 
 /// How long one unit may take before it is ended and counts as failed.
-const LIMIT: &str = "900";
+const LIMIT: &str = "1800";
 
 /// A suite of tests that somebody else wrote.
 pub trait Suite: Sync {
