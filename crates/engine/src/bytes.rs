@@ -1,6 +1,6 @@
 //! A call that sends bytes from the program's memory.
 
-use crate::segment::OpKind;
+use crate::operation::OpKind;
 use libc::iovec;
 
 /// An address below this is no buffer: let the kernel say EFAULT.

@@ -1,7 +1,7 @@
 //! The one look at a descriptor of unknown origin (contract 7).
 
 use crate::engine::Engine;
-use crate::residue::borrow;
+use crate::numbers::borrow;
 use crate::slot::bits;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::net::{AddressFamily, SocketType, getpeername, ipproto, sockopt};

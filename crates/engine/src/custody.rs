@@ -1,7 +1,7 @@
 //! The bytes in custody of one segment: an arena and the list of operations
 //! whose bytes stand in it.
 
-use crate::segment::SegmentResult;
+use crate::operation::SegmentResult;
 use crate::sys;
 
 /// Bytes of one segment's arena: the bound of custody before a flush.

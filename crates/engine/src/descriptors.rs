@@ -1,7 +1,8 @@
 //! The calls that make, share and close descriptors.
 
 use crate::engine::{Engine, Verdict};
-use crate::segment::{OpKind, Segment};
+use crate::operation::OpKind;
+use crate::segment::Segment;
 use crate::settings::Policy;
 use crate::slot::bits;
 use esca_abi::stats::Counter;
@@ -130,7 +131,7 @@ impl Engine {
             if how != libc::SHUT_RD && slot.state() & bits::RESIDUE != 0 {
                 if how == libc::SHUT_RDWR {
                     let _ = rustix::net::shutdown(
-                        crate::residue::borrow(fd),
+                        crate::numbers::borrow(fd),
                         rustix::net::Shutdown::Read,
                     );
                 }
@@ -210,7 +211,7 @@ impl Engine {
     /// as `SO_LINGER` has it (socket(7)).
     #[cold]
     fn close_residue(&self, fd: i32, id: u32) {
-        match rustix::net::sockopt::socket_linger(crate::residue::borrow(fd)) {
+        match rustix::net::sockopt::socket_linger(crate::numbers::borrow(fd)) {
             // The last close resets the connection, and what was not sent is
             // dropped. Where it may not be the last, all is delivered first.
             Ok(Some(Duration::ZERO)) if self.is_only_reference(fd) => {

@@ -2,8 +2,9 @@
 
 use crate::bytes::Asks;
 use crate::engine::{Engine, Verdict};
+use crate::operation::OpKind;
 use crate::rules::{Rule, file_head, small_file};
-use crate::segment::{OpKind, Segment};
+use crate::segment::Segment;
 use crate::slot::{bits, owner_bits};
 use esca_abi::stats::Counter;
 
@@ -109,7 +110,7 @@ impl Engine {
         if let Some(slot) = self.slots.get(fd)
             && slot.state() & bits::CORK_REAL == 0
         {
-            let _ = rustix::net::sockopt::set_tcp_cork(crate::residue::borrow(fd), false);
+            let _ = rustix::net::sockopt::set_tcp_cork(crate::numbers::borrow(fd), false);
             slot.clear(bits::HELD_BACK);
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::backend::{F_MORE, Op, OpCode};
 use crate::bytes::{Asks, Bytes, WriteCall};
-use crate::engine::{Engine, Verdict, piece};
-use crate::outcome::speaks_not_of_the_socket;
+use crate::engine::{Engine, Verdict};
+use crate::errno::speaks_not_of_the_socket;
+use crate::flush::piece;
 use crate::rules::Rule;
 use crate::segment::Segment;
 use crate::slot::{Slot, bits};

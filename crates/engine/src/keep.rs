@@ -4,8 +4,9 @@
 use crate::bytes::WriteCall;
 use crate::custody::Held;
 use crate::engine::Engine;
+use crate::operation::{OpKind, SegmentResult};
 use crate::rules::{Rule, merge};
-use crate::segment::{OpKind, Segment, SegmentResult};
+use crate::segment::Segment;
 use crate::slot::{Slot, bits, owner_bits};
 use esca_abi::stats::Counter;
 use libc::MSG_MORE;

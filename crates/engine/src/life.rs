@@ -1,8 +1,10 @@
 //! The life of the process and of explicit segments: fork, exec, exit.
 
 use crate::engine::Engine;
-use crate::residue::{await_other_process, borrow};
-use crate::segment::{OpKind, Segment, SegmentResult};
+use crate::numbers::borrow;
+use crate::operation::{OpKind, SegmentResult};
+use crate::residue::await_other_process;
+use crate::segment::Segment;
 use crate::slot::{Slot, bits};
 use esca_abi::stats::{self, Counter};
 use std::sync::atomic::Ordering::*;

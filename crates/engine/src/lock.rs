@@ -121,7 +121,7 @@ impl<T> Drop for Guard<'_, T> {
     fn drop(&mut self) {
         self.0.held();
         // SeqCst: a deferral publishes its bytes here and then looks whether
-        // the sweeper sleeps (see sweeper.rs).
+        // the sweeper sleeps (see sweep.rs).
         if self.0.word.swap(FREE, SeqCst) == WAITED {
             self.0.word.wake();
         }

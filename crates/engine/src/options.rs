@@ -152,7 +152,7 @@ impl Engine {
     pub(crate) fn escape(&self, slot: &Slot, fd: i32) {
         slot.drained.store(0, Relaxed);
         if slot.state() & bits::CORK_VIRTUAL != 0 {
-            let _ = rustix::net::sockopt::set_tcp_cork(crate::residue::borrow(fd), true);
+            let _ = rustix::net::sockopt::set_tcp_cork(crate::numbers::borrow(fd), true);
             slot.change(bits::CORK_VIRTUAL, bits::CORK_REAL);
         }
         slot.set_kind(bits::PASS);

@@ -4,35 +4,13 @@
 use crate::backend::{Backend, Direct, F_MORE, Op};
 use crate::custody::Custody;
 use crate::engine::Engine;
+use crate::errno::{is_transient, speaks_not_of_the_socket};
 use crate::residue::last_resort;
 use crate::slot::bits;
 use esca_abi::op::NOT_DONE;
 use esca_abi::stats::{self, Counter};
-use libc::{EAGAIN, EINTR, ENOBUFS, ENOMEM, iovec};
+use libc::{EAGAIN, iovec};
 use std::sync::atomic::Ordering::*;
-
-/// Whether an errno means that the kernel takes nothing *now*: no byte and no
-/// stream is lost.
-pub(crate) fn is_transient(e: i32) -> bool {
-    matches!(e, EAGAIN | EINTR | ENOBUFS | ENOMEM)
-}
-
-/// Whether an errno speaks of the backend (or of the buffers) and not of the
-/// socket: no send of good bytes on a connected stream ends with it.
-pub(crate) fn speaks_not_of_the_socket(e: i32) -> bool {
-    matches!(
-        e,
-        libc::ENOSYS
-            | libc::EOPNOTSUPP
-            | libc::ENODEV
-            | libc::ENXIO
-            | libc::ENOTTY
-            | libc::EBADFD
-            | libc::ECANCELED
-            | libc::EINVAL
-            | libc::EFAULT
-    )
-}
 
 impl Engine {
     /// Has the backend run a table of sends. What it cannot do (any more) is

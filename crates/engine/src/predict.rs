@@ -10,7 +10,7 @@
 //! the program does, whether or not the write was kept, so it needs no
 //! probing; the forerunner dBatch stopped batching by a similar automaton.
 
-use crate::segment::OpKind;
+use crate::operation::OpKind;
 use std::cell::Cell;
 
 /// At least this to keep a write: about one merge in thirty writes.

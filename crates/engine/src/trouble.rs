@@ -97,6 +97,6 @@ impl Engine {
 
 /// Whether calls on `fd` wait.
 fn blocks(fd: i32) -> bool {
-    rustix::fs::fcntl_getfl(crate::residue::borrow(fd))
+    rustix::fs::fcntl_getfl(crate::numbers::borrow(fd))
         .is_ok_and(|flags| !flags.contains(rustix::fs::OFlags::NONBLOCK))
 }

@@ -1,6 +1,7 @@
 //! The waits: where a segment ends and the next begins.
 
-use crate::engine::{Engine, TABLE};
+use crate::engine::Engine;
+use crate::flush::TABLE;
 use crate::segment::{Segment, WaitKind};
 use crate::slot::bits;
 use esca_abi::stats::Counter;
@@ -111,7 +112,7 @@ impl Engine {
             let known = self.slots.get(set).map_or(0, |s| s.state());
             if known & bits::EPOLL_SET != 0 {
                 // An error means: it is not in this one.
-                let borrow = crate::residue::borrow;
+                let borrow = crate::numbers::borrow;
                 let _ = rustix::event::epoll::delete(borrow(set), borrow(fd));
             }
         }

@@ -10,8 +10,9 @@
 
 use crate::bytes::WriteCall;
 use crate::engine::{Engine, Verdict};
+use crate::operation::OpKind;
 use crate::rules::{Rule, file_head, merge, small_file};
-use crate::segment::{OpKind, Segment};
+use crate::segment::Segment;
 use crate::settings::Policy;
 use esca_abi::stats::Counter;
 use std::cell::Cell;

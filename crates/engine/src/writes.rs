@@ -2,8 +2,9 @@
 
 use crate::bytes::{Asks, WriteCall};
 use crate::engine::{Engine, Verdict};
+use crate::operation::OpKind;
 use crate::rules::merge;
-use crate::segment::{OpKind, Segment};
+use crate::segment::Segment;
 use crate::settings::Policy;
 use crate::slot::{Slot, bits, owner_bits};
 use esca_abi::stats::Counter;

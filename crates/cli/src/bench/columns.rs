@@ -1,7 +1,7 @@
 //! Slices in the data file: a column for each figure, in four digits, so that
 //! the file stays small enough to be kept with the project.
 
-use super::compare::Slice;
+use super::series::Slice;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
 
 #[derive(Serialize, Deserialize)]

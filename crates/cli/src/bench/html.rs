@@ -1,9 +1,9 @@
 //! The report as one HTML page: no script, nothing to fetch.
 
-use super::compare::{Comparison, Figure};
 use super::estimate::Estimate;
 use super::plot;
 use super::report::Report;
+use super::series::{Comparison, Figure};
 use super::table::{COUNTS, FIGURES};
 use anyhow::Result;
 use std::fmt::Write;

@@ -146,7 +146,8 @@ pub fn main(args: &Args) -> Result<()> {
         )?;
     }
     if let Some(path) = &args.plot {
-        let svg = plot::costs(&lines)?;
+        let all: Vec<_> = lines.iter().map(|l| (&*l.name, &*l.costs)).collect();
+        let svg = plot::costs(&all)?;
         if path.extension().is_some_and(|e| e == "png") {
             write(path, &png::draw(&svg)?)?;
         } else {

@@ -15,6 +15,7 @@ mod png;
 mod readme;
 mod report;
 mod running;
+mod series;
 mod table;
 
 pub use compare::place;
@@ -24,9 +25,10 @@ use crate::client::Generator;
 use crate::host;
 use crate::servers::{Custom, Server};
 use anyhow::{Context, Result, ensure};
-use compare::{Comparison, Plan, compare, verify};
+use compare::{Plan, compare, verify};
 use indicatif::{ProgressBar, ProgressStyle};
 use report::Report;
+use series::Comparison;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -2,9 +2,10 @@
 //! the distribution of latencies, and the lines of a sweep.
 
 use super::colours::{FAINT, INK, colour, themed};
-use super::compare::{Comparison, Figure};
+use super::estimate::Estimate;
 use super::grid;
 use super::report::Report;
+use super::series::{Comparison, Figure};
 use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
@@ -252,20 +253,23 @@ pub fn sweep(points: &[&Comparison], axis: &str, server: &str) -> Result<String>
     )
 }
 
-/// A system call's cost over the size of the batch.
-pub fn costs(all: &[super::micro::Line]) -> Result<String> {
-    let names: Vec<String> = all.iter().map(|l| l.name.clone()).collect();
+/// An operation's cost by the size of the batch.
+pub type Costs = [(usize, Estimate)];
+
+/// A system call's cost over the size of the batch, for each way to make it.
+pub fn costs(all: &[(&str, &Costs)]) -> Result<String> {
+    let names: Vec<String> = all.iter().map(|(name, _)| (*name).to_owned()).collect();
     let x = |n: &usize| (*n as f64).log2();
     let mut curves = Vec::new();
     let mut bars = Vec::new();
-    for (i, l) in all.iter().enumerate() {
-        curves.push(l.costs.iter().map(|(n, e)| (x(n), e.median)).collect());
-        bars.extend(l.costs.iter().map(|(n, e)| (i, x(n), e.low, e.high)));
+    for (i, (_, costs)) in all.iter().enumerate() {
+        curves.push(costs.iter().map(|(n, e)| (x(n), e.median)).collect());
+        bars.extend(costs.iter().map(|(n, e)| (i, x(n), e.low, e.high)));
     }
     let ends = || bars.iter().flat_map(|b| [b.2, b.3]);
     let (low, high) = (ends().fold(1e9, f64::min), ends().fold(1.0, f64::max));
     let right = bars.iter().map(|b| b.1).fold(0.0, f64::max);
-    let sizes = all.first().map_or(&[][..], |l| &l.costs);
+    let sizes = all.first().map_or(&[][..], |(_, costs)| costs);
     let places: Vec<_> = sizes.iter().map(|(n, _)| (x(n), n.to_string())).collect();
     lines(
         &names,

@@ -1,7 +1,7 @@
 //! The table of the README, made from the data file between two markers.
 
-use super::compare::{Comparison, Figure, Series};
 use super::report::Report;
+use super::series::{Comparison, Figure, Series};
 use anyhow::{Context, Result, ensure};
 use std::fmt::Write;
 use std::path::Path;

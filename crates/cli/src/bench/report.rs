@@ -1,6 +1,6 @@
 //! Everything that was measured, with the machine: the data file, and CSV.
 
-use super::compare::Comparison;
+use super::series::Comparison;
 use crate::host::Host;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};

@@ -1,7 +1,7 @@
 //! The tables on the terminal.
 
-use super::compare::{Comparison, Figure, Series};
 use super::estimate::Estimate;
+use super::series::{Comparison, Figure, Series};
 use comfy_table::{CellAlignment, Table, presets};
 
 /// A figure's name, where it comes from, digits after the point.

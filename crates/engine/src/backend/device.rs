@@ -1,7 +1,7 @@
 //! `/dev/esca` as a process uses it: contexts and their tables.
 
 use super::Op;
-use crate::residue::to_high;
+use crate::numbers::to_high;
 use esca_abi::device::{self, PATH, RUN, SETUP, Setup};
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, fstat, open};
@@ -179,7 +179,7 @@ impl Device for Esca {
     unsafe fn run(&self, context: &Context, n: u32) -> Result<u32> {
         // SAFETY: the entries are the caller's promise; if the number is not
         // our device any more, the ioctl's letter is unknown to it.
-        unsafe { ioctl(crate::residue::borrow(context.fd), RunFirst(n)) }
+        unsafe { ioctl(crate::numbers::borrow(context.fd), RunFirst(n)) }
     }
 
     fn close(&self, context: Context, copy: bool) {
@@ -188,7 +188,7 @@ impl Device for Esca {
             let _ = unsafe { munmap(context.table.cast(), Setup::bytes(context.entries)) };
         }
         // The program may have closed our number and been given it again.
-        let fd = crate::residue::borrow(context.fd);
+        let fd = crate::numbers::borrow(context.fd);
         if number_of(fd) == Ok(context.number) {
             // SAFETY: the device, so ours.
             drop(unsafe { OwnedFd::from_raw_fd(fd.as_raw_fd()) });

@@ -78,7 +78,7 @@ fn say(why: &Absent) {
     let _ = writeln!(line, "esca: backend kmod: {why}; using plain calls");
     let n = line.position() as usize;
     let _ = rustix::io::write(
-        crate::residue::borrow(libc::STDERR_FILENO),
+        crate::numbers::borrow(libc::STDERR_FILENO),
         &line.get_ref()[..n],
     );
 }

@@ -2,7 +2,8 @@
 //! and before the process ends.
 
 use super::one::Residue;
-use super::{Residues, Standing, borrow};
+use super::{Residues, Standing};
+use crate::numbers::borrow;
 use rustix::event::{PollFd, PollFlags, epoll, poll};
 use std::sync::atomic::Ordering::*;
 use std::time::{Duration, Instant};

@@ -1,8 +1,8 @@
 //! Whether residues will find descriptors: where they may not, nothing is
 //! promised that could need one.
 
-use super::borrow;
-use super::numbers::{limit, saturate};
+use crate::numbers::borrow;
+use crate::numbers::{limit, saturate};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Resource, getrlimit};
 use rustix::time::Timespec;

@@ -1,8 +1,8 @@
 //! Where nothing can be kept: bytes that were promised are sent while the
 //! caller waits.
 
-use super::borrow;
 use super::ends::wait_writable;
+use crate::numbers::borrow;
 use libc::iovec;
 use rustix::io::Errno;
 

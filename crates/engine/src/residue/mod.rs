@@ -6,38 +6,33 @@
 //! memory that a forked child shares, with a header that tells the child how
 //! far its parent got; all else is each process's own.
 //! Residues are rare (the kernel's buffer must be full), so one lock for all
-//! of them is enough. The sweeper drains them (sweeper.rs); a write on the
+//! of them is enough. The sweeper drains them (sweep.rs); a write on the
 //! stream drains inline first.
 
 mod ends;
 mod headroom;
 pub(crate) mod last_resort;
-mod numbers;
 mod one;
 mod processes;
 mod reserve;
+mod room;
 
 use crate::backend::{Backend, Direct};
 use crate::lock::Lock;
+use crate::numbers::{borrow, duplicate, to_high};
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
-use crate::sys;
 pub(crate) use ends::await_other_process;
 use headroom::Headroom;
 use libc::iovec;
-use numbers::duplicate;
-pub(crate) use numbers::to_high;
 pub(crate) use one::Standing;
 use one::{HEAD, Residue, Shared, memory};
-use reserve::{Home, Place, Reserve};
+use reserve::Reserve;
 use rustix::event::epoll;
-use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd};
+use rustix::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use std::sync::atomic::Ordering::*;
 
 /// Memory of the process's residues above which nothing more is promised.
 pub(crate) const BOUND: usize = 16 << 20;
-
-/// Refused promises from one attempt to have a reserve to the next.
-const REFUSALS: u32 = 256;
 
 /// All residues of a process.
 pub(crate) struct Residues {
@@ -82,12 +77,6 @@ impl List {
 /// Data of the wake-up descriptor in the epoll set.
 pub(crate) const WAKE: u64 = u64::MAX;
 
-/// A number as a descriptor for one call.
-pub(crate) fn borrow(fd: i32) -> BorrowedFd<'static> {
-    // SAFETY: only passed to the kernel, which checks it; never -1 here.
-    unsafe { BorrowedFd::borrow_raw(fd) }
-}
-
 impl Residues {
     pub fn new() -> Self {
         Residues {
@@ -109,62 +98,6 @@ impl Residues {
     /// Residues there are.
     pub fn count(&self) -> u32 {
         self.count.load(Acquire)
-    }
-
-    /// Whether more promises may be made.
-    #[inline]
-    pub fn has_room(&self) -> bool {
-        (self.memory.load(Relaxed) < BOUND || self.prepare()) && self.headroom.is_enough()
-    }
-
-    /// There is no room. If that is because there is no reserve, makes it, or
-    /// tries to at times.
-    #[cold]
-    fn prepare(&self) -> bool {
-        if !self.refused.fetch_add(1, Relaxed).is_multiple_of(REFUSALS) {
-            return false;
-        }
-        let mut list = self.list.lock();
-        if !list.reserve.is_mapped() && list.reserve.map() {
-            self.memory.fetch_sub(BOUND, Relaxed);
-        }
-        self.memory.load(Relaxed) < BOUND
-    }
-
-    /// Room for a residue of `len` bytes.
-    fn place(&self, list: &mut List, len: usize) -> Option<Place> {
-        if let Some(place) = reserve::own(len) {
-            return Some(place);
-        }
-        let was_used = list.reserve.is_used();
-        let place = list.reserve.take(len)?;
-        if !was_used {
-            self.memory.fetch_add(BOUND, Relaxed);
-        }
-        Some(place)
-    }
-
-    /// Gives a residue's room back.
-    ///
-    /// # Safety
-    /// It is on no list, and its bytes and itself are not used any more.
-    unsafe fn vacate(&self, reserve: &mut Reserve, r: *mut Residue) {
-        // SAFETY: the caller's promise.
-        let (home, len, shared) = unsafe { ((*r).home, (*r).len, (*r).shared) };
-        match home {
-            // SAFETY: the two mappings that reserve::own made.
-            Home::Own => unsafe {
-                sys::unmap(shared.cast(), HEAD + len);
-                sys::unmap(r.cast(), size_of::<Residue>());
-            },
-            Home::Reserve => {
-                reserve.give_back();
-                if !reserve.is_used() {
-                    self.memory.fetch_sub(BOUND, Relaxed);
-                }
-            }
-            Home::Inherited => {}
-        }
     }
 
     /// Whether one of them is to be tried again without an event; asks once.

@@ -1,9 +1,9 @@
 //! One residue: its bytes, how far they are, and how they are handed over.
 
-use super::borrow;
 use super::reserve::Home;
 use crate::backend::{Backend, Op, OpCode};
-use crate::outcome::is_transient;
+use crate::errno::is_transient;
+use crate::numbers::borrow;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use rustix::io::Errno;

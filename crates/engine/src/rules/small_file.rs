@@ -41,7 +41,7 @@ pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Opt
     }
     if offset.is_null() {
         // A read of a pipe or a socket would take what the kernel refuses.
-        let kind = FileType::from_raw_mode(fstat(crate::residue::borrow(in_fd)).ok()?.st_mode);
+        let kind = FileType::from_raw_mode(fstat(crate::numbers::borrow(in_fd)).ok()?.st_mode);
         return if kind == FileType::RegularFile {
             read_cached(in_fd, HERE, room)
         } else {
@@ -64,7 +64,7 @@ const HERE: u64 = u64::MAX;
 static PLAIN: AtomicBool = AtomicBool::new(false);
 
 fn read_cached(fd: i32, at: u64, room: &mut [u8]) -> Option<usize> {
-    let fd = crate::residue::borrow(fd);
+    let fd = crate::numbers::borrow(fd);
     let mut to = [IoSliceMut::new(room)];
     let plain = PLAIN.load(Relaxed);
     let flags = if plain {

@@ -1,21 +1,26 @@
-//! The numbers of the library's own descriptors: out of the way of the
-//! program's, and to be had when the program's table is full.
+//! Descriptors by number: the program's, for one call; and the library's own,
+//! out of the way of the program's and to be had when its table is full.
 
-use super::borrow;
-use rustix::fd::OwnedFd;
+use rustix::fd::{BorrowedFd, OwnedFd};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// How far the limit is raised where a number above it is needed.
 const ABOVE: u64 = 4096;
 
+/// A number as a descriptor for one call.
+pub(crate) fn borrow(fd: i32) -> BorrowedFd<'static> {
+    // SAFETY: only passed to the kernel, which checks it; never -1 here.
+    unsafe { BorrowedFd::borrow_raw(fd) }
+}
+
 /// The soft limit on descriptors.
-pub(super) fn limit() -> i32 {
+pub(crate) fn limit() -> i32 {
     saturate(getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX))
 }
 
 /// A limit as a number that a descriptor can have.
-pub(super) fn saturate(limit: u64) -> i32 {
+pub(crate) fn saturate(limit: u64) -> i32 {
     i32::try_from(limit).unwrap_or(i32::MAX)
 }
 
@@ -26,7 +31,7 @@ fn high() -> i32 {
 }
 
 /// A duplicate of the program's `fd` for a residue.
-pub(super) fn duplicate(fd: i32) -> rustix::io::Result<OwnedFd> {
+pub(crate) fn duplicate(fd: i32) -> rustix::io::Result<OwnedFd> {
     let at = borrow(fd);
     fcntl_dupfd_cloexec(at, high())
         .or_else(|_| fcntl_dupfd_cloexec(at, 3))
