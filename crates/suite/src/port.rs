@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
 /// A free port on loopback that no other test process will get while this one
 /// lives, below the range from which the kernel takes the clients' own: those
-/// could take it before the server does.
+/// could take it before the server does; and above those of Redis's own suite,
+/// which may run beside the tests.
 ///
 /// That a port can be bound now is not enough: two tests that find the same
 /// one free would start two servers, of which one fails, and then both talk
@@ -18,9 +19,9 @@ pub fn free() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
     // Test processes that run at the same time begin at different places.
     let start = u16::try_from(std::process::id() % 199).unwrap_or(0) * 100;
-    for _ in 0..20_000 {
+    for _ in 0..13_000 {
         let n = NEXT.fetch_add(1, Relaxed).wrapping_add(start);
-        let port = 12_000 + n % 20_000;
+        let port = 19_000 + n % 13_000;
         if reserve(port) && TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }
