@@ -29,6 +29,8 @@ pub(crate) struct Custody {
     pub n: usize,
     /// How many streams the operations belong to.
     pub streams: usize,
+    /// A stream's operations may have another's between them, or had.
+    pub mixed: bool,
     /// Of the operations of an explicit segment.
     pub results: Vec<SegmentResult>,
 }
@@ -46,6 +48,7 @@ impl Custody {
             ops,
             n: 0,
             streams: 0,
+            mixed: false,
             results: Vec::new(),
         })
     }
@@ -64,10 +67,17 @@ impl Custody {
         unsafe { std::slice::from_raw_parts_mut(self.arena.add(self.used), ARENA - self.used) }
     }
 
-    /// Records an operation whose bytes were just put into [`Custody::room`].
+    /// Records an operation whose bytes were just put into [`Custody::room`];
+    /// `first` says that its stream has none yet.
     #[inline]
-    pub fn push(&mut self, mut op: Held) {
+    pub fn push(&mut self, mut op: Held, first: bool) {
         debug_assert!(self.fits(op.len as usize));
+        let turned = self.ops().last().is_some_and(|o| o.fd != op.fd);
+        if first {
+            self.streams += 1;
+        } else if turned {
+            self.mixed = true;
+        }
         op.off = self.used as u32;
         // SAFETY: n < OPS (fits), inside the mapping of OPS entries.
         unsafe { self.ops.add(self.n).write(op) };
@@ -87,6 +97,21 @@ impl Custody {
     pub fn bytes(&self, op: &Held) -> &[u8] {
         // SAFETY: push put off..off+len inside the arena.
         unsafe { std::slice::from_raw_parts(self.arena.add(op.off as usize), op.len as usize) }
+    }
+
+    /// The operations of one stream from `start` on, with no other's between
+    /// them, as one piece: where its last stands, and the bytes. Only while
+    /// nothing is [`Custody::mixed`].
+    #[inline]
+    pub fn run(&self, start: usize) -> (usize, &[u8]) {
+        debug_assert!(!self.mixed);
+        let ops = &self.ops()[start..];
+        let more = ops[1..].iter().take_while(|o| o.fd == ops[0].fd).count();
+        let (first, last) = (&ops[0], &ops[more]);
+        let len = (last.off + last.len - first.off) as usize;
+        // SAFETY: push put first.off..last.off + last.len inside the arena.
+        let bytes = unsafe { std::slice::from_raw_parts(self.arena.add(first.off as usize), len) };
+        (start + more, bytes)
     }
 
     /// All bytes, where they are of one stream and stand in one piece (other
@@ -112,6 +137,7 @@ impl Custody {
         self.used = 0;
         self.n = 0;
         self.streams = 0;
+        self.mixed = false;
     }
 
     /// Forgets the operations of the streams that `keep` does not name. The
@@ -119,6 +145,8 @@ impl Custody {
     pub fn retain(&mut self, keep: impl Fn(i32) -> bool) {
         let mut kept = 0;
         self.streams = 0;
+        // Gaps in the arena.
+        self.mixed = true;
         for i in 0..self.n {
             let op = self.ops()[i];
             if keep(op.fd) {

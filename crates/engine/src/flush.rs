@@ -39,19 +39,28 @@ impl Engine {
         }
         stats.add(cause, 1);
         stats.max(Counter::PeakBytes, c.used as u64);
-        let one = if c.streams == 1 { c.one_piece() } else { None };
-        if let Some(bytes) = one {
-            let fd = c.ops()[0].fd;
-            let all = [piece(bytes)];
-            let mut op = self.send_op(fd, &all, c.ops()[c.n - 1].more, more);
-            // SAFETY: the bytes stand in the arena, locked.
-            unsafe { self.hand_over(std::slice::from_mut(&mut op), stats) };
-            self.settle_outcome(c, &op, &all, stats);
+        if !c.mixed && (c.streams == 1 || !self.backend.gathers()) {
+            self.flush_each(c, stats, more);
         } else {
             self.flush_table(c, stats, more, |_| true);
         }
         c.clear();
         seg.pending.store(0, Release);
+    }
+
+    /// Hands over all of `c`, of which nothing is mixed, stream by stream.
+    fn flush_each(&self, c: &mut Custody, stats: &stats::Slot, more: Option<i32>) {
+        let mut start = 0;
+        while start < c.n {
+            let (last, bytes) = c.run(start);
+            let all = [piece(bytes)];
+            let end = c.ops()[last];
+            let mut op = self.send_op(end.fd, &all, end.more, more);
+            // SAFETY: the bytes stand in the arena, locked.
+            unsafe { self.hand_over(std::slice::from_mut(&mut op), stats) };
+            self.settle_outcome(c, &op, &all, stats);
+            start = last + 1;
+        }
     }
 
     /// Hands over the custody of the streams that `pick` names, as a table
@@ -81,7 +90,10 @@ impl Engine {
                 let mut last = start;
                 for (i, op) in c.ops().iter().enumerate().skip(start) {
                     if op.fd != fd {
-                        continue;
+                        if c.mixed {
+                            continue;
+                        }
+                        break;
                     }
                     let next = piece(c.bytes(op));
                     match iov[first..v].last_mut() {

@@ -108,14 +108,14 @@ impl Engine {
         if c.n == 0 {
             seg.since.store(now, Relaxed);
         }
-        c.push(Held {
+        let op = Held {
             fd,
             off: 0,
             len: n as u32,
             more,
             result,
-        });
-        c.streams += usize::from(!mine);
+        };
+        c.push(op, !mine);
         seg.pending.store(c.n as u32, Release);
         let stats = seg.stats;
         stats.add(Counter::Deferred, 1);
