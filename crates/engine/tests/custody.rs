@@ -73,6 +73,25 @@ fn batch_keeps_all_streams_until_the_wait() {
 }
 
 #[test]
+fn a_stream_that_is_let_go_leaves_no_gap_in_another() {
+    let w = world(Policy::Batch);
+    let (h, (a, mut pa), (b, mut pb)) = w.two_streams();
+    h.wait(2);
+    assert_eq!(h.write(a, b"before "), Ok(7));
+    assert_eq!(h.write(b, b"between"), Ok(7));
+    // What is asked of the kernel about one stream hands that one over.
+    h.get_option(b, libc::SOL_SOCKET, libc::SO_SNDBUF);
+    expect(&mut pb, b"between");
+    expect_nothing(&pa);
+    assert_eq!(h.write(a, b"behind"), Ok(6));
+    h.wait(2);
+    expect(&mut pa, b"before behind");
+    expect_nothing(&pa);
+    expect_nothing(&pb);
+    assert_eq!(w.count(Counter::Deferred), 3);
+}
+
+#[test]
 fn batch_does_not_let_the_first_answer_wait_for_the_last() {
     let w = world(Policy::Batch);
     let h = w.hands();
