@@ -138,6 +138,13 @@ impl World {
         }
     }
 
+    /// The kernel has no room for these bytes at their flush.
+    fn leave_over(&self, seg: &Segment, bytes: &[u8]) {
+        self.socket.full.store(true, Relaxed);
+        assert!(self.more(seg, bytes));
+        self.flush(seg);
+    }
+
     fn flush(&self, seg: &Segment) {
         use esca_engine::segment::WaitKind;
         self.engine.before_wait(seg, WaitKind::Level);
@@ -149,6 +156,26 @@ impl World {
 fn hand<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> thread::JoinHandle<T> {
     let words = 1 << 15;
     thread::Builder::new().stack_size(words).spawn(f).unwrap()
+}
+
+/// A thread that enters, acts and leaves.
+fn aside<T: Send + 'static>(
+    w: &Arc<World>,
+    act: impl FnOnce(&World, &Segment) -> T + Send + 'static,
+) -> thread::JoinHandle<T> {
+    let w = w.clone();
+    hand(move || {
+        let seg = w.enter();
+        let came = act(&w, seg);
+        w.engine.leave_thread(seg);
+        came
+    })
+}
+
+/// The sweeper's thread.
+fn sweeper(w: &Arc<World>) -> thread::JoinHandle<()> {
+    let w = w.clone();
+    hand(move || w.engine.sweep())
 }
 
 /// Runs a model under all interleavings with so many changes of thread where
@@ -178,15 +205,10 @@ fn check(preemptions: usize, model: impl Fn() + Sync + Send + 'static) {
 fn two_threads_one_stream() {
     check(3, || {
         let w = world();
-        let other = {
-            let w = w.clone();
-            hand(move || {
-                let seg = w.enter();
-                assert!(w.more(seg, b"a"));
-                assert!(w.more(seg, b"b"));
-                w.engine.leave_thread(seg);
-            })
-        };
+        let other = aside(&w, |w, seg| {
+            assert!(w.more(seg, b"a"));
+            assert!(w.more(seg, b"b"));
+        });
         let seg = w.enter();
         assert!(w.more(seg, b"x"));
         assert!(w.more(seg, b"y"));
@@ -210,16 +232,12 @@ fn two_threads_in_turn() {
             loom::sync::atomic::AtomicBool::new(false),
             loom::sync::Notify::new(),
         ));
-        let other = {
-            let (w, turn) = (w.clone(), turn.clone());
-            hand(move || {
-                let seg = w.enter();
-                assert!(w.more(seg, b"a"));
-                turn.0.store(true, Release);
-                turn.1.notify();
-                w.engine.leave_thread(seg);
-            })
-        };
+        let done = turn.clone();
+        let other = aside(&w, move |w, seg| {
+            assert!(w.more(seg, b"a"));
+            done.0.store(true, Release);
+            done.1.notify();
+        });
         let seg = w.enter();
         while !turn.0.load(Acquire) {
             turn.1.wait();
@@ -237,16 +255,11 @@ fn two_threads_in_turn() {
 fn a_close_and_a_send() {
     check(2, || {
         let w = world();
-        let other = {
-            let w = w.clone();
-            hand(move || {
-                let seg = w.enter();
-                let taken = w.more(seg, b"a");
-                w.flush(seg);
-                w.engine.leave_thread(seg);
-                taken
-            })
-        };
+        let other = aside(&w, |w, seg| {
+            let taken = w.more(seg, b"a");
+            w.flush(seg);
+            taken
+        });
         let seg = w.enter();
         w.engine.close(seg, w.fd);
         // What the kernel does.
@@ -266,10 +279,7 @@ fn a_close_and_a_send() {
 fn the_sweeper_is_never_late() {
     check(3, || {
         let w = world();
-        let sweeper = {
-            let w = w.clone();
-            hand(move || w.engine.sweep())
-        };
+        let sweeper = sweeper(&w);
         let seg = w.enter();
         // Time in which it may fall asleep.
         (0..5).for_each(|_| thread::yield_now());
@@ -290,14 +300,9 @@ fn a_residue_and_a_send() {
     check(4, || {
         let w = world();
         let seg = w.enter();
-        w.socket.full.store(true, Relaxed);
-        assert!(w.more(seg, b"a"));
-        w.flush(seg);
+        w.leave_over(seg, b"a");
         assert!(w.engine.has_residues());
-        let sweeper = {
-            let w = w.clone();
-            hand(move || w.engine.sweep())
-        };
+        let sweeper = sweeper(&w);
         while !w.more(seg, b"b") {
             thread::yield_now();
         }
@@ -315,13 +320,8 @@ fn a_residue_and_a_close() {
     check(4, || {
         let w = world();
         let seg = w.enter();
-        w.socket.full.store(true, Relaxed);
-        assert!(w.more(seg, b"a"));
-        w.flush(seg);
-        let sweeper = {
-            let w = w.clone();
-            hand(move || w.engine.sweep())
-        };
+        w.leave_over(seg, b"a");
+        let sweeper = sweeper(&w);
         w.engine.close(seg, w.fd);
         w.accepted();
         assert!(!w.engine.in_custody(w.fd));
@@ -337,16 +337,11 @@ fn a_residue_and_a_close() {
 fn segments_are_handed_out_once() {
     check(3, || {
         let w = world();
-        let other = {
-            let w = w.clone();
-            hand(move || {
-                let seg = w.enter();
-                let at = std::ptr::from_ref(seg).addr();
-                thread::yield_now();
-                w.engine.leave_thread(seg);
-                at
-            })
-        };
+        let other = aside(&w, |_, seg| {
+            let at = std::ptr::from_ref(seg).addr();
+            thread::yield_now();
+            at
+        });
         let seg = w.enter();
         let mine = std::ptr::from_ref(seg).addr();
         assert!(w.more(seg, b"a"));

@@ -3,6 +3,7 @@
 
 pub mod board;
 pub mod build;
+pub mod calls;
 pub mod dir;
 pub mod http;
 pub mod lighttpd;

@@ -2,26 +2,20 @@
 //! goes past libc (rustix), so that it does not disturb what is tested.
 
 use esca_model::program::{Dup, How, Opt, Take, Way};
-use libc::{c_int, c_void, iovec};
+use esca_suite::calls as several;
+pub(crate) use esca_suite::calls::{Ret, ret};
+use libc::{c_int, c_void};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::cell::Cell;
 use std::mem::zeroed;
 use std::os::fd::AsRawFd;
 use std::ptr::{from_mut, from_ref, null_mut};
 
-/// A call's return value, or errno.
-pub type Ret = Result<usize, i32>;
-
 /// What a call that writes came to.
 pub(crate) struct Wrote {
     pub ret: Ret,
     /// sendfile moved the offset as it said.
     pub offset_holds: bool,
-}
-
-pub(crate) fn ret(n: impl Into<i64>) -> Ret {
-    usize::try_from(n.into())
-        .map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
 }
 
 thread_local! {
@@ -44,13 +38,6 @@ pub(crate) fn count_sigpipes() {
         action.sa_sigaction = count as *const () as usize;
         action.sa_flags = libc::SA_RESTART;
         libc::sigaction(libc::SIGPIPE, &raw const action, null_mut());
-    }
-}
-
-fn piece(bytes: &[u8]) -> iovec {
-    iovec {
-        iov_base: bytes.as_ptr().cast_mut().cast(),
-        iov_len: bytes.len(),
     }
 }
 
@@ -77,12 +64,19 @@ pub(crate) fn write(fd: i32, bytes: &mut [u8], how: How) -> Wrote {
         How::Writev => {
             let (a, rest) = bytes.split_at(n / 3);
             let (b, c) = rest.split_at(rest.len() / 2);
-            let pieces = [piece(a), piece(b), piece(c)];
-            // SAFETY: as above; the pieces live through the call.
-            ret(unsafe { libc::writev(fd, pieces.as_ptr(), 3) } as i64)
+            several::writev(fd, [a, b, c])
         }
-        How::Sendmsg | How::Control => sendmsg(fd, bytes, how == How::Control),
-        How::Sendmmsg => sendmmsg(fd, bytes),
+        How::Sendmsg | How::Control => {
+            let (a, b) = bytes.split_at(n / 2);
+            let control = (how == How::Control).then_some((libc::SO_TIMESTAMPING, 0));
+            several::sendmsg(fd, [a, b], control)
+        }
+        How::Sendmmsg => {
+            // A first message of nothing would count as sent where there is
+            // no room.
+            let (a, b) = bytes.split_at(n.div_ceil(2));
+            several::sendmmsg(fd, [a, b])
+        }
         How::File | How::FileHere | How::ShortFile => return sendfile(fd, bytes, how),
         How::PipeFile => from_pipe(bytes, |pipe, n| {
             // SAFETY: no offset.
@@ -97,45 +91,6 @@ pub(crate) fn write(fd: i32, bytes: &mut [u8], how: How) -> Wrote {
     Wrote {
         ret,
         offset_holds: true,
-    }
-}
-
-fn sendmsg(fd: i32, bytes: &[u8], control: bool) -> Ret {
-    let (a, b) = bytes.split_at(bytes.len() / 2);
-    let mut pieces = [piece(a), piece(b)];
-    let mut room = [0_u64; 4];
-    // SAFETY: message, pieces and control data live through the call, and
-    // CMSG_FIRSTHDR gives a place in `room`.
-    unsafe {
-        let mut message: libc::msghdr = zeroed();
-        message.msg_iov = pieces.as_mut_ptr();
-        message.msg_iovlen = 2;
-        if control {
-            message.msg_control = room.as_mut_ptr().cast();
-            message.msg_controllen = libc::CMSG_SPACE(4) as _;
-            let head = libc::CMSG_FIRSTHDR(&raw const message);
-            (*head).cmsg_level = libc::SOL_SOCKET;
-            (*head).cmsg_type = libc::SO_TIMESTAMPING;
-            (*head).cmsg_len = libc::CMSG_LEN(4) as _;
-            libc::CMSG_DATA(head).cast::<u32>().write_unaligned(0);
-        }
-        ret(libc::sendmsg(fd, &raw const message, 0) as i64)
-    }
-}
-
-fn sendmmsg(fd: i32, bytes: &[u8]) -> Ret {
-    // A first message of nothing would count as sent where there is no room.
-    let (a, b) = bytes.split_at(bytes.len().div_ceil(2));
-    let mut pieces = [piece(a), piece(b)];
-    // SAFETY: two messages of one piece each, which live through the call.
-    unsafe {
-        let mut all: [libc::mmsghdr; 2] = zeroed();
-        for (message, piece) in all.iter_mut().zip(&mut pieces) {
-            message.msg_hdr.msg_iov = piece;
-            message.msg_hdr.msg_iovlen = 1;
-        }
-        let n = ret(libc::sendmmsg(fd, all.as_mut_ptr(), 2, 0))?;
-        Ok(all[..n].iter().map(|m| m.msg_len as usize).sum())
     }
 }
 
@@ -200,17 +155,10 @@ pub(crate) fn read(fd: i32, to: &mut [u8], take: Take) -> Ret {
         }
         Take::Readv | Take::Recvmsg => {
             let (a, b) = to.split_at_mut(n / 2);
-            let mut pieces = [piece(a), piece(b)];
             if take == Take::Readv {
-                // SAFETY: as above.
-                return ret(unsafe { libc::readv(fd, pieces.as_ptr(), 2) } as i64);
-            }
-            // SAFETY: a message without a name and control data.
-            unsafe {
-                let mut message: libc::msghdr = zeroed();
-                message.msg_iov = pieces.as_mut_ptr();
-                message.msg_iovlen = 2;
-                ret(libc::recvmsg(fd, &raw mut message, libc::MSG_DONTWAIT) as i64)
+                several::readv(fd, [a, b])
+            } else {
+                several::recvmsg(fd, [a, b], libc::MSG_DONTWAIT)
             }
         }
     }

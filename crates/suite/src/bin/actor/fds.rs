@@ -90,7 +90,7 @@ fn pass(a: &Actor) {
         a.turn(fd);
         a.saw("write", sys::write(fd, b"par"));
         a.saw("write", sys::write(fd, b"ent "));
-        a.saw("sendmsg", sys::sendmsg(ends[0], b"x", Some(fd)));
+        a.saw("sendmsg", sys::send_fd(ends[0], fd));
         a.saw("child", sys::wait(child));
         a.saw("write", sys::write(fd, b"after "));
     }

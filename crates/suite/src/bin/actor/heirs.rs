@@ -47,7 +47,7 @@ pub const SCENES: &[(&str, Scene)] = &[
             |a, fd| {
                 let mut ends = [0; 2];
                 a.check("socketpair", sys::unix_pair(&mut ends) == Ok(0));
-                a.check("pass", sys::sendmsg(ends[0], b"f", Some(fd)) == Ok(1));
+                a.check("pass", sys::send_fd(ends[0], fd) == Ok(1));
                 close(fd);
             },
         );

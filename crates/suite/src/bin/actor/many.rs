@@ -43,7 +43,7 @@ fn interleaved(a: &Actor, most: usize) {
         let mut copy = all[i][at[i]..at[i] + n].to_vec();
         let sent = match lot[3] % 4 {
             0 => sys::write(fds[i], &copy),
-            1 => sys::writev(fds[i], &copy[..n / 3], &copy[n / 3..]),
+            1 => sys::writev(fds[i], [&copy[..n / 3], &copy[n / 3..]]),
             2 => sys::send(fds[i], &copy, libc::MSG_NOSIGNAL),
             _ => sys::sendfile(fds[i], files[i].as_raw_fd(), &mut (at[i] as i64), n),
         };

@@ -44,14 +44,15 @@ fn pieces(a: &Actor) {
         let mut buf = [0; 100];
         buf[..n].copy_from_slice(&all[at..at + n]);
         let piece = &buf[..n];
+        let halves = || [&piece[..n / 2], &piece[n / 2..]];
         let sent = match k % 10 {
             0 => sys::write(fd, piece),
-            1 => sys::writev(fd, &piece[..n / 2], &piece[n / 2..]),
+            1 => sys::writev(fd, halves()),
             2 => sys::send(fd, piece, libc::MSG_NOSIGNAL),
             // Never the last: nothing would push it out.
             3 if at + n < all.len() => sys::send(fd, piece, libc::MSG_MORE),
             4 => sys::sendto(fd, piece),
-            5 => sys::sendmsg(fd, piece, None),
+            5 => sys::sendmsg(fd, [piece], None),
             6 => {
                 let mut offset = at as i64;
                 let sent = sys::sendfile(fd, file.as_raw_fd(), &mut offset, n);
@@ -59,7 +60,7 @@ fn pieces(a: &Actor) {
                 a.check("sendfile's offset", moved == sent.unwrap_or(0));
                 sent
             }
-            7 => sys::sendmmsg(fd, &piece[..n / 2], &piece[n / 2..]),
+            7 => sys::sendmmsg(fd, halves()),
             8 => sys::write_by_number(fd, piece),
             9 => {
                 a.check("into the pipe", sys::write(pipe[1], piece) == Ok(n));

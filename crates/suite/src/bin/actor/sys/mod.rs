@@ -2,23 +2,14 @@
 //! what the call returned, or its errno.
 
 mod jail;
-mod messages;
 mod waits;
 
+pub use esca_suite::calls::*;
 pub use jail::*;
-pub use messages::*;
 pub use waits::*;
 
 use std::mem::{size_of, zeroed};
 use std::ptr::{from_mut, from_ref, null, null_mut};
-
-/// A call's return value, or errno.
-pub type Ret = Result<usize, i32>;
-
-fn ret(n: impl Into<i64>) -> Ret {
-    usize::try_from(n.into())
-        .map_err(|_| std::io::Error::last_os_error().raw_os_error().unwrap_or(0))
-}
 
 /// A return value in words.
 pub fn show(r: Ret) -> String {
