@@ -162,6 +162,25 @@ impl Custody {
             self.clear();
         }
     }
+
+    /// Brings the operations' bytes together at the front of the arena.
+    pub fn compact(&mut self) {
+        self.used = 0;
+        for i in 0..self.n {
+            let mut op = self.ops()[i];
+            // SAFETY: push put off..off + len inside the arena. The operations
+            // stand in the order of their bytes, so these move to the front.
+            unsafe {
+                let to = self.arena.add(self.used);
+                std::ptr::copy(self.arena.add(op.off as usize), to, op.len as usize);
+            }
+            op.off = self.used as u32;
+            self.used += op.len as usize;
+            // SAFETY: i < n.
+            unsafe { self.ops.add(i).write(op) };
+        }
+        self.mixed &= self.streams > 1;
+    }
 }
 
 impl Drop for Custody {

@@ -92,6 +92,31 @@ fn a_stream_that_is_let_go_leaves_no_gap_in_another() {
 }
 
 #[test]
+fn answers_that_need_more_room_than_there_is_stay_whole() {
+    for policy in [Policy::Coalesce, Policy::Batch] {
+        let w = world(policy);
+        let h = w.hands();
+        let mut peers: Vec<_> = (0..40).map(|_| w.pair(None)).collect();
+        let body = pattern(10 * 1024, 3);
+        let file = file(&body);
+        h.wait(200);
+        for (i, (fd, _)) in peers.iter().enumerate() {
+            assert_eq!(h.more(*fd, &[i as u8; 200]), Ok(200));
+            let sent = h.sendfile(*fd, file.as_raw_fd(), Some(&mut 0), body.len());
+            assert_eq!(sent, Ok(body.len()));
+        }
+        h.wait(200);
+        for (i, (_, p)) in peers.iter_mut().enumerate() {
+            expect(p, &[i as u8; 200]);
+            expect(p, &body);
+            expect_nothing(p);
+        }
+        assert_eq!(w.count(Counter::Merged), 40, "{policy:?}");
+        assert_eq!(w.count(Counter::RuleFileHead), 0, "{policy:?}");
+    }
+}
+
+#[test]
 fn batch_does_not_let_the_first_answer_wait_for_the_last() {
     let w = world(Policy::Batch);
     let h = w.hands();
