@@ -5,13 +5,17 @@ use crate::numbers::borrow;
 use crate::slot::bits;
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::net::{AddressFamily, SocketType, getpeername, ipproto, sockopt};
+use std::sync::atomic::Ordering::Relaxed;
 
 impl Engine {
     /// Finds out what `fd` is and stores it in its slot.
     #[cold]
     pub(crate) fn classify(&self, fd: i32) {
         if let Some(slot) = self.slots.get(fd) {
-            let found = look(fd);
+            let mut found = look(fd);
+            if slot.made.load(Relaxed) == 0 && (self.is_given)(fd) {
+                found |= bits::INHERITED;
+            }
             self.used(fd);
             slot.change(
                 bits::KIND | bits::NONBLOCK | bits::CORK_REAL | bits::NODELAY | bits::LINGER,

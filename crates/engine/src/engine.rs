@@ -64,6 +64,8 @@ pub struct Engine {
     pub(crate) top: AtomicI32,
     /// Called first in the sweeper's thread.
     pub(crate) own_thread: fn(),
+    /// Whether a descriptor of unknown origin came from another process.
+    pub(crate) is_given: fn(i32) -> bool,
 }
 
 impl Engine {
@@ -98,6 +100,7 @@ impl Engine {
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
             own_thread: || (),
+            is_given: |_| false,
         })
     }
 
@@ -116,6 +119,14 @@ impl Engine {
     #[must_use]
     pub fn with_own_thread(mut self, first: fn()) -> Self {
         self.own_thread = first;
+        self
+    }
+
+    /// The same engine, that asks `is_given` of a descriptor which was there
+    /// before it whether another process may have it too.
+    #[must_use]
+    pub fn with_origin(mut self, is_given: fn(i32) -> bool) -> Self {
+        self.is_given = is_given;
         self
     }
 

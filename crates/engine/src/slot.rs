@@ -53,9 +53,9 @@ pub mod bits {
     pub const EPOLL_SET: u64 = 1 << 17;
     /// `SO_LINGER` is on: a close may wait, or reset.
     pub const LINGER: u64 = 1 << 18;
-    /// Inherited by a forked child: the parent has the socket too. It would
-    /// not know of a residue here, and write before it. Until the parent has
-    /// closed its copy (kin.rs).
+    /// Inherited by a forked child, or by exec: the parent has the socket too.
+    /// It would not know of a residue here, and write before it. Until the
+    /// parent has closed its copy (kin.rs), if that is heard of.
     pub const INHERITED: u64 = 1 << 19;
 
     /// First bit of the owner: the segment that has bytes in custody, plus 1.

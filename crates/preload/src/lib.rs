@@ -10,6 +10,7 @@
 mod api;
 mod arch;
 mod calls;
+mod origin;
 mod process;
 mod real;
 mod stats;

@@ -1,7 +1,7 @@
 //! The process: reading the settings at start, making the engine at the first
 //! wait, ending it.
 
-use crate::{stats, thread};
+use crate::{origin, stats, thread};
 use esca_engine::Engine;
 use esca_engine::settings::{BackendKind, Policy, Settings};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
@@ -39,7 +39,7 @@ static START: extern "C" fn() = start;
 #[unsafe(link_section = ".fini_array")]
 static END: extern "C" fn() = end;
 
-/// The constructor: reads the environment and nothing else.
+/// The constructor: reads the environment, and makes no system call.
 extern "C" fn start() {
     let var = |name| std::env::var(name).ok();
     let (p, r, b) = (var("ESCA_POLICY"), var("ESCA_RULES"), var("ESCA_BACKEND"));
@@ -49,6 +49,8 @@ extern "C" fn start() {
             RULES.store(s.rules.bits(), Relaxed);
             BACKEND.store(s.backend as u32, Relaxed);
             stats::open();
+            // SAFETY: a function that lives as long as the process.
+            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
             STATE.store(DORMANT, Release);
         }
         Err(e) => eprintln!("esca: {e}; running without ESCA"),
@@ -85,7 +87,7 @@ pub(crate) fn activate() -> bool {
         stats::ensure();
         match Engine::new(settings, descriptors(), stats::table()) {
             Ok(e) => {
-                let e = e.with_own_thread(thread::own);
+                let e = e.with_own_thread(thread::own).with_origin(origin::is_given);
                 hooks();
                 stats::table().processes.fetch_add(1, Relaxed);
                 if THREADS.load(Acquire) {
@@ -151,6 +153,9 @@ fn hooks() {
     }
 }
 
+unsafe extern "C" fn forked() {
+    origin::forget_all();
+}
 unsafe extern "C" fn before_fork() {
     thread::before_fork();
 }

@@ -1,6 +1,6 @@
 //! The calling thread: its segment, and whether it is inside the library.
 
-use crate::process;
+use crate::{origin, process};
 use esca_engine::{Engine, Segment};
 use std::cell::Cell;
 use std::ops::Deref;
@@ -186,6 +186,7 @@ pub(crate) extern "C" fn after_fork_parent() {
 
 /// After fork in the child.
 pub(crate) extern "C" fn after_fork_child() {
+    origin::forget_all();
     THREAD.with(|t| {
         if let Some(engine) = process::engine() {
             crate::stats::forked();

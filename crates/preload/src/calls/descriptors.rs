@@ -2,6 +2,7 @@
 
 use crate::real::{errno, interpose, set_errno};
 use crate::thread::{enter, may_bypass, parent_of_vfork};
+use crate::{origin, process};
 use esca_engine::{Engine, Segment, Verdict};
 use libc::{c_char, c_int, c_uint, c_void, epoll_event, mode_t, sockaddr, socklen_t};
 
@@ -24,6 +25,15 @@ fn fresh(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
     fd
 }
 
+/// Hands a fresh socket to `f`, and back.
+#[inline]
+fn fresh_socket(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
+    if fd >= 0 && process::engine().is_none() {
+        origin::made(fd);
+    }
+    fresh(fd, f)
+}
+
 /// Runs a call that opens `flags`.
 #[inline]
 fn open_by(flags: c_int, plain: impl FnOnce() -> c_int) -> c_int {
@@ -35,6 +45,7 @@ fn open_by(flags: c_int, plain: impl FnOnce() -> c_int) -> c_int {
 #[inline]
 fn dup_by(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
     behind_parents_bytes(fd);
+    origin::forget(fd);
     with(|e, s| e.before_dup(s, fd));
     fresh(plain(), |e, new| e.duplicated(fd, new))
 }
@@ -46,6 +57,8 @@ fn dup_onto(fd: c_int, new: c_int, plain: impl FnOnce() -> c_int) -> c_int {
     // SAFETY: fcntl on a number.
     if fd != new && unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
         behind_parents_bytes(fd);
+        origin::forget(fd);
+        origin::forget(new);
         with(|e, s| {
             e.before_dup(s, fd);
             e.forget(s, new);
@@ -68,6 +81,7 @@ fn behind_parents_bytes(fd: c_int) {
 
 interpose! {
     fn close(fd: c_int) -> c_int, real {
+        origin::forget(fd);
         let Some(i) = enter() else {
             may_bypass(fd);
             // SAFETY: the program's own arguments.
@@ -101,7 +115,7 @@ interpose! {
 
     fn socket(domain: c_int, kind: c_int, protocol: c_int) -> c_int, real {
         // SAFETY: the program's own arguments.
-        fresh(unsafe { real(domain, kind, protocol) }, |e, fd| {
+        fresh_socket(unsafe { real(domain, kind, protocol) }, |e, fd| {
             e.made_socket(fd, domain, kind, protocol);
         })
     }
@@ -109,13 +123,13 @@ interpose! {
     fn accept(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t) -> c_int, real {
         with(|e, s| e.before_accept(s, fd));
         // SAFETY: the program's own arguments.
-        fresh(unsafe { real(fd, addr, len) }, |e, new| e.accepted(fd, new, 0))
+        fresh_socket(unsafe { real(fd, addr, len) }, |e, new| e.accepted(fd, new, 0))
     }
 
     fn accept4(fd: c_int, addr: *mut sockaddr, len: *mut socklen_t, flags: c_int) -> c_int, real {
         with(|e, s| e.before_accept(s, fd));
         // SAFETY: the program's own arguments.
-        fresh(unsafe { real(fd, addr, len, flags) }, |e, new| e.accepted(fd, new, flags))
+        fresh_socket(unsafe { real(fd, addr, len, flags) }, |e, new| e.accepted(fd, new, flags))
     }
 
     fn dup(fd: c_int) -> c_int, real {
@@ -223,6 +237,7 @@ fn close_around(
     last: c_uint,
     mut plain: impl FnMut(c_uint, c_uint) -> c_int,
 ) -> c_int {
+    origin::forget_range(first, last);
     let mut from = first;
     if let Some(i) = enter() {
         i.forget_range(i.seg, first, last);

@@ -1,10 +1,11 @@
 //! A child that serves the connection its parent accepted, as servers do that
-//! have a process for each; the parent closes its copy, or does not, or others
-//! got one as well.
+//! have a process for each, perhaps as a new program; the parent closes its
+//! copy, or does not, or others got one as well. And connections that were
+//! there before the library was.
 
-use crate::sys;
-use crate::{Actor, Scene};
-use esca_suite::board::Flag;
+use crate::{Actor, Scene, process, sys};
+use esca_suite::board::{Board, Flag};
+use esca_suite::shared::Shared;
 
 pub const SCENES: &[(&str, Scene)] = &[
     ("heir", |a| served(a, |_, _| (), |_, fd| close(fd))),
@@ -52,6 +53,34 @@ pub const SCENES: &[(&str, Scene)] = &[
             },
         );
     }),
+    ("heir-exec", |a| {
+        let fd = a.connection();
+        let child = sys::fork().expect("a child");
+        if child == 0 {
+            process::execute_as(a, "exec-heir", fd);
+            sys::exit_now(6);
+        }
+        close(fd);
+        a.board.add(Flag::Actor, 1);
+        a.saw("child", sys::wait(child));
+    }),
+    ("early", |a| {
+        let fd = early(a);
+        a.warm_up(fd);
+        a.board.add(Flag::Actor, 1);
+        answers(a, fd);
+        a.until_closed(fd);
+    }),
+    ("early-dup", |a| {
+        let fd = early(a);
+        a.check("dup", sys::dup(fd).is_ok());
+        a.warm_up(fd);
+        a.board.add(Flag::Actor, 1);
+        answers(a, fd);
+        // What comes later is the program's own.
+        let fd = a.connection();
+        a.until_closed(fd);
+    }),
     ("heir-thread", |a| {
         let thread = |_: &Actor, _| std::thread::spawn(|| ()).join().expect("a thread");
         served(a, thread, |_, fd| close(fd));
@@ -68,19 +97,56 @@ fn served(a: &Actor, before: impl Fn(&Actor, i32), after: impl Fn(&Actor, i32)) 
     before(a, fd);
     let child = sys::fork().expect("a child");
     if child == 0 {
-        a.check("the parent is ready", a.compute_until(1));
-        for _ in 0..ROUNDS {
-            a.turn(fd);
-            for piece in [b"an", b"sw", b"er"] {
-                a.check("a write", sys::write(fd, piece) == Ok(2));
-            }
-        }
+        answers(a, fd);
         a.until_closed(fd);
         sys::exit_now(4);
     }
     after(a, fd);
     a.board.add(Flag::Actor, 1);
     a.saw("child", sys::wait(child));
+}
+
+/// Once the peer has looked at the counters: rounds of an answer in pieces.
+fn answers(a: &Actor, fd: i32) {
+    a.check("the peer is ready", a.compute_until(1));
+    for _ in 0..ROUNDS {
+        a.turn(fd);
+        for piece in [b"an", b"sw", b"er"] {
+            a.check("a write", sys::write(fd, piece) == Ok(2));
+        }
+    }
+}
+
+/// A connection that is accepted before the program's first wait.
+fn early(a: &Actor) -> i32 {
+    loop {
+        match sys::accept(a.listener) {
+            Ok(fd) => {
+                let done = sys::set_tcp(fd as i32, libc::TCP_NODELAY, 1);
+                a.check("nodelay", done == Ok(0));
+                return fd as i32;
+            }
+            Err(libc::EAGAIN) => std::hint::spin_loop(),
+            Err(e) => panic!("accept: errno {e}"),
+        }
+    }
+}
+
+/// What the program does that a child becomes: it serves the connection that
+/// it was given.
+pub fn again(board: Shared<Board>, rest: &[String]) {
+    let fd = rest.first().and_then(|fd| fd.parse().ok());
+    let fd = fd.expect("a descriptor");
+    let a = Actor {
+        board,
+        dir: String::new(),
+        epoll: sys::epoll_create().expect("epoll") as i32,
+        listener: -1,
+    };
+    a.watch(fd, libc::EPOLLIN);
+    answers(&a, fd);
+    a.until_closed(fd);
+    sys::exit_now(4);
 }
 
 fn close(fd: i32) {

@@ -49,6 +49,9 @@ fn main() {
     if name == "exec-again" {
         return process::again(&board, rest);
     }
+    if name == "exec-heir" {
+        return heirs::again(board, rest);
+    }
     let scenes = [
         streams::SCENES,
         many::SCENES,
@@ -114,6 +117,11 @@ impl Actor {
     fn connection(&self) -> i32 {
         self.check("a connection comes", self.next().0 == self.listener);
         let fd = self.accept();
+        self.warm_up(fd);
+        fd
+    }
+
+    fn warm_up(&self, fd: i32) {
         self.watch(fd, libc::EPOLLIN);
         for _ in 0..WARM_UP {
             self.turn(fd);
@@ -121,7 +129,6 @@ impl Actor {
                 self.check("a warm-up write", sys::write(fd, piece) == Ok(piece.len()));
             }
         }
-        fd
     }
 
     /// Accepts; without Nagle's algorithm, as servers have it (else each of

@@ -188,10 +188,15 @@ fn exec(a: &Actor) {
 }
 
 fn execute(a: &Actor, fd: i32) {
+    execute_as(a, "exec-again", fd);
+}
+
+/// Goes on as a new program that knows `fd`.
+pub fn execute_as(a: &Actor, name: &str, fd: i32) {
     let word = |w: &str| CString::new(w).expect("a word");
     let words = [
         word("actor"),
-        word("exec-again"),
+        word(name),
         word(&a.board.path().to_string_lossy()),
         word(&a.dir),
         word(&fd.to_string()),
