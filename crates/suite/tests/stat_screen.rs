@@ -47,6 +47,8 @@ impl Terminal {
             ws_ypixel: 0,
         };
         tcsetwinsize(&side, size).expect("its size");
+        // Before the program is there to change them.
+        let before = tcgetattr(&side).expect("its modes");
         let end = || OwnedFd::from(side.try_clone().expect("a descriptor"));
         let command = Command::new(build::workspace().join("target/release/esca"))
             .args(["stat", pid, "--interval", "0.1"])
@@ -58,7 +60,7 @@ impl Terminal {
             .expect("esca");
         Terminal {
             us: us.into(),
-            before: tcgetattr(&side).expect("its modes"),
+            before,
             side,
             command,
             said: String::new(),
