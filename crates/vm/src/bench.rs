@@ -47,10 +47,13 @@ impl Machine {
         format!("{}, `pti={}`, {unit}", self.kernel, self.pti)
     }
 
-    fn value(&self, what: &str, how: &str, batch: u32) -> Option<f64> {
+    fn figure(&self, what: &str, how: &str, batch: u32) -> Option<&Figure> {
         let mut all = self.figures.iter();
-        let found = all.find(|f| f.what == what && f.how == how && f.batch == batch);
-        found.map(|f| f.value)
+        all.find(|f| f.what == what && f.how == how && f.batch == batch)
+    }
+
+    fn value(&self, what: &str, how: &str, batch: u32) -> Option<f64> {
+        self.figure(what, how, batch).map(|f| f.value)
     }
 
     /// The smallest batch that costs no more by table. Sizes between those
@@ -82,14 +85,13 @@ impl Machine {
             }
         }
         for (what, variant) in rows {
-            let at = |how: &str, n| self.value(what, &format!("{how}{variant}"), n);
-            let plain = at("plain", 64).unwrap_or(f64::NAN);
-            let _ = write!(out, "| {what}{variant} | {plain:.0} |");
+            let at = |how: &str, n| self.figure(what, &format!("{how}{variant}"), n);
+            let _ = write!(out, "| {what}{variant} | {} |", shown(at("plain", 64)));
             for n in SHOWN {
-                let table = at("table", n).unwrap_or(f64::NAN);
+                let (table, base) = (at("table", n), at("plain", n));
                 // Beside the plain calls that were made in the same batches.
-                let base = at("plain", n).unwrap_or(f64::NAN);
-                let _ = write!(out, " {table:.0} ({:.2}x) |", table / base);
+                let ratio = value(table) / value(base);
+                let _ = write!(out, " {} ({ratio:.2}x) |", shown(table));
             }
             let from = self.break_even(what, variant);
             let from = from.map_or("never".into(), |n| n.to_string());
@@ -97,12 +99,25 @@ impl Machine {
         }
         let parts = self.figures.iter().filter(|f| f.how == PART);
         let parts: Vec<_> = parts
-            .map(|f| format!("{} {:.0}", f.what, f.value))
+            .map(|f| format!("{} {}", f.what, shown(Some(f))))
             .collect();
         if !parts.is_empty() {
             let _ = writeln!(out, "\nA kernel entry: {}.", parts.join(", "));
         }
         out
+    }
+}
+
+fn value(figure: Option<&Figure>) -> f64 {
+    figure.map_or(f64::NAN, |f| f.value)
+}
+
+/// A figure, with its spread if it has one.
+fn shown(figure: Option<&Figure>) -> String {
+    let value = value(figure);
+    match figure.and_then(|f| f.spread) {
+        Some(spread) => format!("{value:.0} ±{spread:.0}"),
+        None => format!("{value:.0}"),
     }
 }
 
@@ -152,6 +167,7 @@ mod tests {
                     batch: n,
                     unit: "instructions".into(),
                     value,
+                    spread: (n == 64).then_some(3.0),
                 });
             };
             add("plain, threads", 300.0);
@@ -167,11 +183,11 @@ mod tests {
         assert_eq!(machine.break_even("nop", ""), None);
         let table = machine.table();
         assert!(
-            table.contains("| nop, threads | 300 | 750 (2.50x) | 400 (1.33x) |"),
+            table.contains("| nop, threads | 300 ±3 | 750 (2.50x) | 400 (1.33x) |"),
             "{table}"
         );
         assert!(
-            table.ends_with("(0.20x) | NaN (NaNx) | NaN (NaNx) | 3 |\n"),
+            table.ends_with(" 61 ±3 (0.20x) | NaN (NaNx) | NaN (NaNx) | 3 |\n"),
             "{table}"
         );
     }

@@ -60,4 +60,7 @@ pub struct Figure {
     pub unit: String,
     /// The figure.
     pub value: f64,
+    /// Half the way between the quartiles of the samples whose median it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub spread: Option<f64>,
 }

@@ -17,8 +17,8 @@ use std::time::Instant;
 
 /// Batch sizes.
 const SIZES: [usize; 11] = [1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024];
-/// Samples, after two that warm up; both ways take turns.
-const SAMPLES: usize = 9;
+/// Samples that only warm up; both ways take turns.
+const WARM_UP: usize = 2;
 /// Operations of a sample at least.
 const LEAST: usize = 256;
 /// Bytes that a send carries, and a sendfile.
@@ -96,15 +96,15 @@ fn parts(report: &mut Report, meter: &Meter) {
     let device = Device::new(64).expect("a device");
     let fd = device.fd.as_raw_fd();
     let mut tell = |name, call: &mut dyn FnMut()| {
-        let mut samples: Vec<f64> = (0..SAMPLES + 2)
+        let mut samples: Vec<f64> = (0..meter.samples + WARM_UP)
             .map(|_| {
                 let at = (meter.now)();
                 (0..LEAST).for_each(|_| call());
                 ((meter.now)() - at) as f64 / LEAST as f64
             })
-            .skip(2)
+            .skip(WARM_UP)
             .collect();
-        report.figure(name, "part", 1, meter.unit, (meter.pick)(&mut samples));
+        report.measured(name, "part", 1, meter.unit, (meter.pick)(&mut samples));
     };
     tell("the cheapest system call", &mut || {
         // SAFETY: no arguments.
@@ -122,8 +122,12 @@ fn parts(report: &mut Report, meter: &Meter) {
 struct Meter {
     unit: &'static str,
     now: fn() -> u64,
-    pick: fn(&mut [f64]) -> f64,
+    samples: usize,
+    /// The figure, and its spread.
+    pick: fn(&mut [f64]) -> Picked,
 }
+
+type Picked = (f64, Option<f64>);
 
 /// The least of the samples: an allocator that happens to give back and take
 /// anew a group of pages for every packet has 16 KiB zeroed for it, which
@@ -131,16 +135,19 @@ struct Meter {
 const INSTRUCTIONS: Meter = Meter {
     unit: "instructions",
     now: counter::now,
-    pick: |samples| samples.iter().copied().fold(f64::INFINITY, f64::min),
+    samples: 9,
+    pick: |samples| (samples.iter().copied().fold(f64::INFINITY, f64::min), None),
 };
 
-/// The median.
+/// The median, and half the way between the quartiles.
 const TIME: Meter = Meter {
     unit: "ns",
     now: nanoseconds,
+    samples: 21,
     pick: |samples| {
         samples.sort_by(f64::total_cmp);
-        samples[samples.len() / 2]
+        let [low, middle, high] = [1, 2, 3].map(|n| samples[(samples.len() - 1) * n / 4]);
+        (middle, Some((high - low) / 2.0))
     },
 };
 
@@ -157,7 +164,7 @@ fn all(report: &mut Report, meter: &Meter, variant: &str) {
             for n in SIZES {
                 let (plain, table) = load.measure(&device, n, meter);
                 let mut tell = |how: &str, value| {
-                    report.figure(
+                    report.measured(
                         load.name,
                         &format!("{how}{variant}"),
                         n as u32,
@@ -261,7 +268,7 @@ fn loads() -> Vec<Load> {
 
 impl Load {
     /// The cost of an operation by plain calls and by table.
-    fn measure(&self, device: &Device, n: usize, meter: &Meter) -> (f64, f64) {
+    fn measure(&self, device: &Device, n: usize, meter: &Meter) -> (Picked, Picked) {
         let mut ops = vec![self.op; n];
         if let Some(first) = self.numbers {
             let numbered = ops.iter_mut().zip(first..);
@@ -289,12 +296,12 @@ impl Load {
             }
         };
         let (mut plains, mut tables) = (Vec::new(), Vec::new());
-        for i in 0..SAMPLES + 2 {
+        for i in 0..meter.samples + WARM_UP {
             let sample = [
                 self.sample(n, meter, &mut plain),
                 self.sample(n, meter, &mut table),
             ];
-            if i >= 2 {
+            if i >= WARM_UP {
                 plains.push(sample[0]);
                 tables.push(sample[1]);
             }

@@ -78,12 +78,25 @@ impl Report {
 
     /// Tells a figure.
     pub fn figure(&mut self, what: &str, how: &str, batch: u32, unit: &str, value: f64) {
+        self.measured(what, how, batch, unit, (value, None));
+    }
+
+    /// Tells a figure and its spread.
+    pub fn measured(
+        &mut self,
+        what: &str,
+        how: &str,
+        batch: u32,
+        unit: &str,
+        (value, spread): (f64, Option<f64>),
+    ) {
         self.line(&Line::Figure(Figure {
             what: what.into(),
             how: how.into(),
             batch,
             unit: unit.into(),
             value,
+            spread,
         }));
     }
 
