@@ -7,6 +7,7 @@
  * the kernel sees through a mapping of its own.
  */
 #include <linux/module.h>
+#include <linux/compat.h>
 #include <linux/fs.h>
 #include <linux/file.h>
 #include <linux/miscdevice.h>
@@ -77,7 +78,9 @@ static int esca_open(struct inode *inode, struct file *file)
 	c->mm = current->mm;
 	c->tgid = get_pid(task_tgid(current));
 	file->private_data = c;
-	return nonseekable_open(inode, file);
+	/* nothing to read at a position; esca_llseek() is another matter */
+	file->f_mode &= ~(FMODE_PREAD | FMODE_PWRITE);
+	return 0;
 }
 
 /* After the last reference: no run and no mapping is left. */
@@ -167,7 +170,8 @@ static long esca_run_table(struct file *file, struct esca_ctx *c,
 			   ESCA_WANTED);
 }
 
-static long esca_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+static __always_inline long esca_call(struct file *file, unsigned int cmd,
+				      unsigned long arg)
 {
 	struct esca_ctx *c = file->private_data;
 	struct esca_run r = {
@@ -176,8 +180,6 @@ static long esca_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	};
 	long ret;
 
-	if (_IOC_TYPE(cmd) != ESCA_LETTER)
-		return -ENOTTY;
 	if (unlikely(!esca_mine(c)))
 		return -EPERM;
 	if (unlikely(current->seccomp.mode != SECCOMP_MODE_DISABLED &&
@@ -196,6 +198,29 @@ static long esca_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	/* last: it may give up the last reference to the context */
 	esca_run_end(&r);
 	return ret;
+}
+
+static long esca_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
+{
+	if (_IOC_TYPE(cmd) != ESCA_LETTER)
+		return -ENOTTY;
+	return esca_call(file, cmd, arg);
+}
+
+/*
+ * RUN by a shorter way: of the calls that reach a driver, lseek() is the one
+ * with the least before it. No position is involved. What is no RUN gets what
+ * a file without positions gives.
+ */
+static loff_t esca_llseek(struct file *file, loff_t offset, int whence)
+{
+	long done;
+
+	if (unlikely(whence != SEEK_DATA || in_compat_syscall()))
+		return -ESPIPE;
+	done = esca_call(file, _IO(ESCA_LETTER, ESCA_NR_RUN),
+			 offset - ESCA_RUN_AT);
+	return done < 0 ? done : ESCA_RUN_AT + done;
 }
 
 static int esca_mmap(struct file *file, struct vm_area_struct *vma)
@@ -220,6 +245,7 @@ static const struct file_operations esca_fops = {
 	.open		= esca_open,
 	.release	= esca_release,
 	.mmap		= esca_mmap,
+	.llseek		= esca_llseek,
 	.unlocked_ioctl	= esca_ioctl,
 };
 

@@ -12,6 +12,7 @@ struct file;
 #define ESCA_NR_SETUP	0
 #define ESCA_NR_RUN	1
 #define ESCA_ENTRY	64
+#define ESCA_RUN_AT	0x4553434100000000LL
 
 struct esca_setup {
 	u32 version;

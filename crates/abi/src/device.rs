@@ -6,6 +6,7 @@
 //! ioctl(fd, SETUP, &mut Setup)                   versions compared, size agreed
 //! table = mmap(entries * 64, MAP_SHARED, fd, 0)  the table
 //! done = ioctl(fd, RUN, n)                       runs the first n operations
+//! RUN_AT + done = lseek(fd, RUN_AT + n, SEEK_DATA)      the same, for less
 //! ```
 //!
 //! A context serves one process and one call at a time: one table a thread.
@@ -16,7 +17,7 @@ use crate::op::Op;
 pub const PATH: &core::ffi::CStr = c"/dev/esca";
 
 /// Version of the table and of this interface. Both sides refuse another.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// Entries of a table when [`Setup::entries`] is 0.
 pub const DEFAULT_ENTRIES: u32 = 256;
@@ -51,6 +52,15 @@ pub const SETUP: u32 = 3 << 30 | (size_of::<Setup>() as u32) << 16 | LETTER << 8
 /// `EINVAL` (more than the table holds), `EBADFD` (no [`SETUP`] yet), `EBUSY`
 /// (another thread runs this table).
 pub const RUN: u32 = LETTER << 8 | NR_RUN;
+
+/// `lseek(fd, RUN_AT + n, SEEK_DATA)`: as [`RUN`], with the same errors; gives
+/// `RUN_AT` plus what [`RUN`] returns. It gets to the module by half the
+/// instructions: on the way of an ioctl there are the VFS's own requests, and
+/// the security modules' look at it ([`SETUP`] is an ioctl and has it).
+///
+/// On a descriptor that has become another file's nothing is done: there is no
+/// data so far behind any file's end, and an answer below `RUN_AT` is none.
+pub const RUN_AT: u64 = 0x4553_4341 << 32;
 
 /// What [`SETUP`] asks and answers.
 #[repr(C)]

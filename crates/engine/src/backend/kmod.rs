@@ -241,8 +241,9 @@ impl<D: Device> Kmod<D> {
             // Another thread runs it (a copy of the descriptor): plain calls
             // this once.
             Errno::BUSY => {}
-            // The program closed our descriptor: another one next time.
-            Errno::BADF | Errno::NOTTY | Errno::INVAL => {
+            // The program closed our descriptor, or has made another file of
+            // it: another one next time.
+            Errno::BADF | Errno::NOTTY | Errno::INVAL | Errno::SPIPE | Errno::NXIO => {
                 taken.set(None);
                 self.device.close(context, false);
             }

@@ -1,7 +1,7 @@
 //! /dev/esca, as a program would use it, and nothing between.
 
 use crate::plain::is_short;
-use esca_abi::device::{PATH, RUN, SETUP, Setup};
+use esca_abi::device::{PATH, RUN, RUN_AT, SETUP, Setup};
 use esca_abi::op::{F_LINK, NOT_DONE, Op};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::io;
@@ -34,6 +34,17 @@ pub fn set_up(fd: RawFd, setup: &mut Setup) -> io::Result<u32> {
 pub fn run(fd: RawFd, n: u64) -> io::Result<u32> {
     // SAFETY: it works on the table, whose entries are the caller's word.
     answer(unsafe { libc::ioctl(fd, u64::from(RUN), n) })
+}
+
+/// `lseek(fd, RUN_AT + n, SEEK_DATA)`; an answer below `RUN_AT` is another
+/// file's.
+pub fn seek(fd: RawFd, n: u64) -> io::Result<u32> {
+    let at = RUN_AT.wrapping_add(n).cast_signed();
+    // SAFETY: as above.
+    let done = unsafe { libc::lseek(fd, at, libc::SEEK_DATA) };
+    let done = u64::try_from(done).map_err(|_| io::Error::last_os_error())?;
+    let done = done.checked_sub(RUN_AT).and_then(|d| d.try_into().ok());
+    done.ok_or(io::ErrorKind::NotSeekable.into())
 }
 
 /// A context with its table.
@@ -81,8 +92,13 @@ impl Device {
         unsafe { ptr::read_volatile(&raw const (*self.at(i)).result) }
     }
 
-    /// Runs the first `n` entries.
+    /// Runs the first `n` entries, as the library does.
     pub fn run(&self, n: u32) -> io::Result<u32> {
+        seek(self.fd.as_raw_fd(), u64::from(n))
+    }
+
+    /// The same by ioctl.
+    pub fn run_by_ioctl(&self, n: u32) -> io::Result<u32> {
         run(self.fd.as_raw_fd(), u64::from(n))
     }
 

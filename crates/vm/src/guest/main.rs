@@ -22,6 +22,7 @@ mod report;
 mod rules;
 mod same;
 mod script;
+mod seek;
 mod serve;
 mod suite;
 mod system;

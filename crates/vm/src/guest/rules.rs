@@ -1,10 +1,11 @@
 //! The device's rules: what it refuses, whom it refuses, and when it stops.
 
 use crate::child::{asleep_in, fork};
-use crate::device::{Device, open, run, set_up};
+use crate::device::{Device, open, run, seek as by_seek, set_up};
 use crate::module;
 use crate::report::Report;
 use crate::same::op;
+use crate::seek;
 use crate::world::{tcp, unix};
 use esca_abi::device::{MAX_CANCELLED, MAX_ENTRIES, Setup, VERSION};
 use esca_abi::op::{F_KNOWN, F_LINK, F_MORE, NOT_DONE, OPCODES, Op, OpCode};
@@ -32,6 +33,7 @@ fn send(fd: i32) -> Op {
 /// Runs all.
 pub fn run_all(report: &mut Report) {
     report.run("rules: setup", setup);
+    report.run("rules: a seek that runs nothing", seek::runs_nothing);
     report.run("rules: mapping", mapping);
     report.run("rules: unknown bits and opcodes are refused", unknown);
     report.run("rules: links cancel their stream only", links);
@@ -54,7 +56,9 @@ pub fn run_all(report: &mut Report) {
 fn setup() {
     let fd = open().expect("the device");
     let raw = fd.as_raw_fd();
-    assert_eq!(errno(run(raw, 0)), libc::EBADFD, "RUN before SETUP");
+    for way in [run, by_seek] {
+        assert_eq!(errno(way(raw, 0)), libc::EBADFD, "RUN before SETUP");
+    }
     let mut other = Setup {
         version: VERSION + 1,
         ..Setup::new(8)
@@ -112,13 +116,16 @@ fn setup() {
         libc::EBUSY,
         "SETUP twice"
     );
-    assert_eq!(
-        run(raw, 64).ok(),
-        Some(64),
-        "zeroes are operations that do nothing"
-    );
-    for n in [65, 1 << 31, 1 << 32, (1 << 32) + 1, u64::MAX] {
-        assert_eq!(errno(run(raw, n)), libc::EINVAL, "RUN of {n}");
+    for way in [run, by_seek] {
+        assert_eq!(
+            way(raw, 64).ok(),
+            Some(64),
+            "zeroes are operations that do nothing"
+        );
+        assert_eq!(way(raw, 0).ok(), Some(0));
+        for n in [65, 1 << 31, 1 << 32, (1 << 32) + 1, u64::MAX] {
+            assert_eq!(errno(way(raw, n)), libc::EINVAL, "RUN of {n}");
+        }
     }
     let largest = Device::new(MAX_ENTRIES).expect("the largest table");
     assert_eq!(largest.setup.entry_size, 64);
@@ -269,6 +276,7 @@ fn another_process() {
     device.set(0, Op::nop());
     fork(|| {
         assert_eq!(errno(device.run(1)), libc::EPERM);
+        assert_eq!(errno(device.run_by_ioctl(1)), libc::EPERM);
         let raw = device.fd.as_raw_fd();
         assert_eq!(errno(set_up(raw, &mut Setup::new(0))), libc::EPERM);
         let (prot, flags) = (libc::PROT_READ, libc::MAP_SHARED);
@@ -314,6 +322,7 @@ fn seccomp() {
         assert_eq!(results(&before, &[Op::nop()]), [0]);
         under_seccomp();
         assert_eq!(errno(before.run(1)), libc::EACCES);
+        assert_eq!(errno(before.run_by_ioctl(1)), libc::EACCES);
         assert_eq!(errno(Device::new(64)), libc::EACCES);
         std::mem::forget(before);
     })
@@ -351,8 +360,9 @@ fn busy() {
         });
         let tid = told.recv().expect("a thread");
         assert_ne!(tid, before);
-        asleep_in(tid.cast_unsigned(), libc::SYS_ioctl);
+        asleep_in(tid.cast_unsigned(), libc::SYS_lseek);
         assert_eq!(errno(shared.0.run(1)), libc::EBUSY);
+        assert_eq!(errno(shared.0.run_by_ioctl(1)), libc::EBUSY);
         rustix::io::write(&theirs, b"12345678").expect("a write");
         assert_eq!(first.join().expect("the first"), [8]);
     });
@@ -424,7 +434,7 @@ fn signal_inside() {
         device.set(1, Op::nop());
         let before = SIGNALS.load(Relaxed);
         let sender = std::thread::spawn(move || {
-            asleep_in(tid.cast_unsigned(), libc::SYS_ioctl);
+            asleep_in(tid.cast_unsigned(), libc::SYS_lseek);
             // SAFETY: a signal to the thread that is joined below.
             unsafe { libc::syscall(libc::SYS_tgkill, pid, tid, libc::SIGUSR1) };
         });
@@ -482,7 +492,7 @@ fn killed() {
         rustix::io::read(&told, &mut [0; 1]).expect("told");
         asleep_in(
             child.pid().as_raw_nonzero().get().cast_unsigned(),
-            libc::SYS_ioctl,
+            libc::SYS_lseek,
         );
         kill_process(child.pid(), Signal::KILL).expect("kill");
         let status = child.end();
