@@ -22,6 +22,9 @@ pub struct DebugArgs {
     /// One of them only [default: both]
     #[arg(long)]
     only: Option<Part>,
+    /// Of the broken variants these only, from 1 [default: all]
+    #[arg(long)]
+    variant: Vec<usize>,
     /// Entries for the fuzzer
     #[arg(long, default_value_t = 25_000)]
     entries: u32,
@@ -45,7 +48,7 @@ pub fn test(args: &DebugArgs, dir: &Path) -> Result<()> {
         boot(&kernel, dir, Some(&module), WORDS, &task, false)?;
     }
     if args.only != Some(Part::Module) {
-        broken::all(&kernel, dir, WORDS)?;
+        broken::all(&kernel, dir, WORDS, &args.variant)?;
     }
     Ok(())
 }
