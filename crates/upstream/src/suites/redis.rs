@@ -17,6 +17,10 @@ const SMALL: &[&str] = &["unit/protocol", "unit/auth", "unit/info", "unit/pubsub
 /// numbers in their names differs from run to run. Of each the worst counts.
 const DRAWN: &str = "integration/psync2";
 
+/// Tests that came with Debian's security fixes from a newer Redis and set
+/// what 7.0 does not know (repl-diskless-load yes): the suite ends there.
+const NEWER: &str = "/^Fullsync should not free scripting engine on a replica";
+
 /// Ports for one copy: the servers' from a base on, the cluster's 10,000
 /// above, all below those from which the kernel takes the clients' own.
 const FIRST: u16 = 12_000;
@@ -72,6 +76,7 @@ impl Suite for Redis {
         let text = printed(
             Command::new("./runtest")
                 .args(["--clients", "1", "--single", unit])
+                .args(["--skiptest", NEWER])
                 .args(["--baseport", &base.to_string()])
                 .args(["--portcount", &(PORTS - 100).to_string()])
                 .current_dir(tree),
