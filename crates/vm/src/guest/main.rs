@@ -3,6 +3,7 @@
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
 
 mod bench;
+mod callers;
 mod child;
 mod client;
 mod count;
@@ -24,6 +25,7 @@ mod same;
 mod script;
 mod seek;
 mod serve;
+mod stops;
 mod suite;
 mod system;
 mod world;
