@@ -2,7 +2,7 @@
 //! stay.
 
 use crate::bytes::WriteCall;
-use crate::custody::Held;
+use crate::custody::{Custody, Held};
 use crate::engine::Engine;
 use crate::operation::{OpKind, SegmentResult};
 use crate::rules::{Rule, merge};
@@ -80,15 +80,15 @@ impl Engine {
         let split = mine && kind != OpKind::Sendfile && !self.rule(Rule::Merge);
         let late = c.n != 0 && now.wrapping_sub(seg.since.load(Relaxed)) > self.sweeper.age;
         let crowded = !mine && c.streams as u32 >= seg.round.get() && !seg.explicit.get();
-        let large = c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
-        if (large || !c.fits(len)) && mine && c.streams > 1 && !split && !late {
+        let no_room =
+            |c: &Custody| !c.fits(len) || c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
+        if no_room(&c) && mine && c.streams > 1 && !split && !late {
             // Others take the room. What is kept for this stream stays before
             // what follows it: alone it would be a segment of its own.
             self.flush_others(seg, &mut c, fd);
             c.compact();
         }
-        let large = c.used + len > merge::STREAM_LIMIT && !self.batching(seg);
-        if !c.fits(len) || split || late || crowded || large {
+        if no_room(&c) || split || late || crowded {
             self.flush_locked(seg, &mut c, seg.stats, Counter::FlushFull, None);
             mine = false;
         }

@@ -50,7 +50,7 @@ extern "C" fn start() {
             BACKEND.store(s.backend as u32, Relaxed);
             stats::open();
             // SAFETY: a function that lives as long as the process.
-            unsafe { libc::pthread_atfork(None, None, Some(forked)) };
+            unsafe { libc::pthread_atfork(None, None, Some(origin::forget_all)) };
             STATE.store(DORMANT, Release);
         }
         Err(e) => eprintln!("esca: {e}; running without ESCA"),
@@ -153,9 +153,6 @@ fn hooks() {
     }
 }
 
-unsafe extern "C" fn forked() {
-    origin::forget_all();
-}
 unsafe extern "C" fn before_fork() {
     thread::before_fork();
 }
