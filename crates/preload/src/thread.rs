@@ -1,12 +1,13 @@
 //! The calling thread: its segment, and whether it is inside the library.
 
+use crate::arch::block;
 use crate::{origin, process};
 use esca_engine::{Engine, Segment};
 use std::cell::Cell;
 use std::ops::Deref;
 use std::ptr::null;
 
-/// What the library keeps for each thread.
+/// What the library keeps for each thread. Zeroes are a new thread's.
 struct Thread {
     segment: Cell<*const Segment>,
     /// Inside the library: what is called from here (or from a signal handler
@@ -18,17 +19,23 @@ struct Thread {
     forking: Cell<bool>,
 }
 
-thread_local! {
-    // Constant and without a destructor: no allocation, no registration, and
-    // usable in a signal handler.
-    static THREAD: Thread = const {
-        Thread {
-            segment: Cell::new(null()),
-            inside: Cell::new(false),
-            vforked: Cell::new(0),
-            forking: Cell::new(false),
-        }
-    };
+const _: () = assert!(size_of::<Thread>() <= block::SIZE && align_of::<Thread>() <= block::ALIGN);
+
+/// The calling thread's. No allocation, no destructor, no registration: usable
+/// in a signal handler.
+struct Current;
+
+static THREAD: Current = Current;
+
+impl Current {
+    #[inline(always)]
+    fn with<R>(&self, f: impl FnOnce(&Thread) -> R) -> R {
+        // SAFETY: the block is the thread's own for as long as that lives,
+        // large enough and aligned (asserted above), begins as zeroes, and
+        // nothing else is made of it; the reference does not leave `f`, and
+        // cells are not for other threads.
+        f(unsafe { &*block::address().cast::<Thread>() })
+    }
 }
 
 /// Being inside the library, with an engine and a segment.

@@ -1,10 +1,5 @@
-//! What differs between processors: trampolines in front of functions that
-//! cannot be written in Rust (variadic ones, and vfork, which returns twice).
-//! Each runs a hook of `calls/life.rs` with the caller's first argument, gets
-//! the address of the function behind, and jumps there with every register
-//! and the stack as the caller left them.
+//! What differs between processors. Each subject has a file that says it and
+//! one for each processor.
 
-#[cfg(target_arch = "aarch64")]
-mod aarch64;
-#[cfg(target_arch = "x86_64")]
-mod x86_64;
+pub(crate) mod block;
+mod trampoline;

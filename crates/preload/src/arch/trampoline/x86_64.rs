@@ -6,7 +6,7 @@ use std::arch::naked_asm;
 
 macro_rules! trampoline {
     ($($name:ident, $hook:ident;)*) => { $(
-        /// See `arch/mod.rs`.
+        /// See `mod.rs`.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name() {
