@@ -21,6 +21,7 @@ cargo test --target $target -p esca-engine --lib --tests --no-fail-fast -- \
     --skip header_and_small_file_are_one_send \
     --skip a_null_offset_moves_the_file_and_the_end_is_short \
     --skip header_and_file \
+    --skip answers_that_need_more_room_than_there_is_stay_whole \
     --skip counts_what_coalesce_does \
     --skip a_forked_child_opens_its_own \
     --skip the_program_goes_on
