@@ -103,7 +103,7 @@ const MISSING_KIB: u64 = 32 << 10;
 
 /// Makes and ends contexts with tables and buffers: their pages come back.
 fn pages() {
-    let (file, (ours, _theirs)) = (std::fs::File::open("/etc/passwd"), crate::world::unix());
+    let (file, (ours, theirs)) = (std::fs::File::open("/etc/passwd"), crate::world::unix());
     let file = file.expect("a file");
     let copy = Op {
         fd2: file.as_raw_fd(),
@@ -115,6 +115,8 @@ fn pages() {
         device.set(0, copy);
         assert_eq!(device.run(1).expect("a run"), 1);
         assert_eq!(device.result(0), 1);
+        // What nobody reads would fill the socket, and the next send wait.
+        assert_eq!(rustix::io::read(&theirs, &mut [0; 2]), Ok(1));
     }
     let after = leaks::memory("MemFree");
     assert!(
