@@ -21,15 +21,11 @@ struct Thread {
 
 const _: () = assert!(size_of::<Thread>() <= block::SIZE && align_of::<Thread>() <= block::ALIGN);
 
-/// The calling thread's. No allocation, no destructor, no registration: usable
-/// in a signal handler.
-struct Current;
-
-static THREAD: Current = Current;
-
-impl Current {
+impl Thread {
+    /// Has `f` see the calling thread's. No allocation, no destructor, no
+    /// registration: usable in a signal handler.
     #[inline(always)]
-    fn with<R>(&self, f: impl FnOnce(&Thread) -> R) -> R {
+    fn with<R>(f: impl FnOnce(&Thread) -> R) -> R {
         // SAFETY: the block is the thread's own for as long as that lives,
         // large enough and aligned (asserted above), begins as zeroes, and
         // nothing else is made of it; the reference does not leave `f`, and
@@ -64,7 +60,7 @@ impl Inside {
 impl Drop for Inside {
     #[inline]
     fn drop(&mut self) {
-        THREAD.with(|t| t.inside.set(false));
+        Thread::with(|t| t.inside.set(false));
     }
 }
 
@@ -73,7 +69,7 @@ impl Drop for Inside {
 #[inline]
 pub(crate) fn enter() -> Option<Inside> {
     let engine = process::engine()?;
-    THREAD.with(|t| {
+    Thread::with(|t| {
         if t.inside.get() || t.vforked.get() != 0 && in_vfork_child(t) {
             return None;
         }
@@ -114,13 +110,13 @@ fn claim(engine: &'static Engine, t: &Thread) -> Option<&'static Segment> {
 /// At a thread's end: its custody goes out and its segment is free again.
 pub(crate) extern "C" fn end(_: *mut libc::c_void) {
     let Some(inside) = enter() else { return };
-    THREAD.with(|t| t.segment.set(null()));
+    Thread::with(|t| t.segment.set(null()));
     inside.leave_thread(inside.seg);
 }
 
 /// Runs `f` as if inside: what it calls is not interposed.
 pub(crate) fn uninterposed<R>(f: impl FnOnce() -> R) -> R {
-    THREAD.with(|t| {
+    Thread::with(|t| {
         let was = t.inside.replace(true);
         let r = f();
         t.inside.set(was);
@@ -133,12 +129,12 @@ pub(crate) fn uninterposed<R>(f: impl FnOnce() -> R) -> R {
 /// come back as the program's close, and wait for a lock that a fork holds
 /// while it waits for the residues'.
 pub(crate) fn own() {
-    THREAD.with(|t| t.inside.set(true));
+    Thread::with(|t| t.inside.set(true));
 }
 
 /// Whether a signal handler is running that interrupted the library.
 pub(crate) fn interrupted() -> bool {
-    THREAD.with(|t| t.inside.get() && t.vforked.get() == 0)
+    Thread::with(|t| t.inside.get() && t.vforked.get() == 0)
 }
 
 /// A call on `fd` that went past [`enter`]: makes sure that it cannot
@@ -148,7 +144,7 @@ pub(crate) fn interrupted() -> bool {
 pub(crate) fn may_bypass(fd: i32) -> bool {
     match process::engine() {
         None => true,
-        Some(engine) => THREAD.with(|t| {
+        Some(engine) => Thread::with(|t| {
             if t.vforked.get() != 0 {
                 true
             } else if t.inside.get() {
@@ -164,21 +160,21 @@ pub(crate) fn may_bypass(fd: i32) -> bool {
 /// The engine of the process whose memory this vfork child runs in.
 pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
     let engine = process::engine()?;
-    THREAD.with(|t| (t.vforked.get() != 0 && in_vfork_child(t)).then_some(engine))
+    Thread::with(|t| (t.vforked.get() != 0 && in_vfork_child(t)).then_some(engine))
 }
 
 /// Before fork.
 pub(crate) extern "C" fn before_fork() {
     if let Some(inside) = enter() {
         inside.before_fork(inside.seg.stats());
-        THREAD.with(|t| t.forking.set(true));
+        Thread::with(|t| t.forking.set(true));
         std::mem::forget(inside);
     }
 }
 
 /// After fork in the parent.
 pub(crate) extern "C" fn after_fork_parent() {
-    THREAD.with(|t| {
+    Thread::with(|t| {
         if t.forking.replace(false) {
             if let Some(engine) = process::engine() {
                 // SAFETY: before_fork held the locks in this thread.
@@ -194,7 +190,7 @@ pub(crate) extern "C" fn after_fork_parent() {
 /// After fork in the child.
 pub(crate) extern "C" fn after_fork_child() {
     origin::forget_all();
-    THREAD.with(|t| {
+    Thread::with(|t| {
         if let Some(engine) = process::engine() {
             crate::stats::forked();
             let seg = t.segment.get();
@@ -215,6 +211,6 @@ pub(crate) fn before_vfork() {
         inside.before_spawn(inside.seg.stats());
         drop(inside);
         // SAFETY: no arguments.
-        THREAD.with(|t| t.vforked.set(unsafe { libc::getpid() }));
+        Thread::with(|t| t.vforked.set(unsafe { libc::getpid() }));
     }
 }

@@ -1,15 +1,13 @@
 //! Trampolines for aarch64 (AAPCS64): x0..x7 carry integer arguments, q0..q7
 //! floating-point ones, x8 the address of a large result, x30 the return.
 
-use std::arch::naked_asm;
-
 macro_rules! trampoline {
     ($($name:ident, $hook:ident;)*) => { $(
         /// See `mod.rs`.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name() {
-            naked_asm!(
+            std::arch::naked_asm!(
                 "stp x29, x30, [sp, #-224]!",
                 "stp x0, x1, [sp, #16]",
                 "stp x2, x3, [sp, #32]",
@@ -39,11 +37,4 @@ macro_rules! trampoline {
     )* };
 }
 
-trampoline! {
-    vfork, before_vfork_hook;
-    execl, before_execl_hook;
-    execlp, before_execlp_hook;
-    execle, before_execle_hook;
-    dprintf, before_dprintf_hook;
-    __dprintf_chk, before_dprintf_chk_hook;
-}
+pub(super) use trampoline;

@@ -7,3 +7,17 @@
 mod aarch64;
 #[cfg(target_arch = "x86_64")]
 mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+use aarch64::trampoline;
+#[cfg(target_arch = "x86_64")]
+use x86_64::trampoline;
+
+trampoline! {
+    vfork, before_vfork_hook;
+    execl, before_execl_hook;
+    execlp, before_execlp_hook;
+    execle, before_execle_hook;
+    dprintf, before_dprintf_hook;
+    __dprintf_chk, before_dprintf_chk_hook;
+}

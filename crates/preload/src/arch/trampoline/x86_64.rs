@@ -2,15 +2,13 @@
 //! xmm0..7 floating-point ones, al how many of those; rsp is 8 off a multiple
 //! of 16 at entry.
 
-use std::arch::naked_asm;
-
 macro_rules! trampoline {
     ($($name:ident, $hook:ident;)*) => { $(
         /// See `mod.rs`.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name() {
-            naked_asm!(
+            std::arch::naked_asm!(
                 "push rdi",
                 "push rsi",
                 "push rdx",
@@ -52,11 +50,4 @@ macro_rules! trampoline {
     )* };
 }
 
-trampoline! {
-    vfork, before_vfork_hook;
-    execl, before_execl_hook;
-    execlp, before_execlp_hook;
-    execle, before_execle_hook;
-    dprintf, before_dprintf_hook;
-    __dprintf_chk, before_dprintf_chk_hook;
-}
+pub(super) use trampoline;
