@@ -1,8 +1,13 @@
 //! The bytes in custody of one segment: an arena and the list of operations
 //! whose bytes stand in it.
 
+use crate::backend::Op;
+use crate::flush::TABLE;
 use crate::operation::SegmentResult;
 use crate::sys;
+use libc::iovec;
+use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 
 /// Bytes of one segment's arena: the bound of custody before a flush.
 pub(crate) const ARENA: usize = 256 * 1024;
@@ -21,6 +26,53 @@ pub(crate) struct Held {
     pub result: u32,
 }
 
+/// What a flush of several streams builds: too large for a stack that may be
+/// a signal handler's.
+pub(crate) struct Scratch {
+    /// Pieces of the streams' bytes.
+    pub iov: [iovec; OPS],
+    /// One send for each stream.
+    pub table: [Op; TABLE],
+    /// Where the pieces of each of those end.
+    pub ends: [usize; TABLE],
+    /// Operations that are in the table already.
+    pub done: [bool; OPS],
+}
+
+/// A [`Scratch`] in a mapping of its own.
+pub(crate) struct ScratchBox(NonNull<Scratch>);
+
+impl ScratchBox {
+    fn new() -> rustix::io::Result<Self> {
+        let at = sys::map_private(size_of::<Scratch>())?;
+        NonNull::new(at.cast())
+            .map(ScratchBox)
+            .ok_or(rustix::io::Errno::NOMEM)
+    }
+}
+
+impl Deref for ScratchBox {
+    type Target = Scratch;
+    fn deref(&self) -> &Scratch {
+        // SAFETY: this value's own mapping; zeroes are a Scratch.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl DerefMut for ScratchBox {
+    fn deref_mut(&mut self) -> &mut Scratch {
+        // SAFETY: as above, and borrowed mutably.
+        unsafe { self.0.as_mut() }
+    }
+}
+
+impl Drop for ScratchBox {
+    fn drop(&mut self) {
+        // SAFETY: mapped in new with this size.
+        unsafe { sys::unmap(self.0.as_ptr().cast(), size_of::<Scratch>()) };
+    }
+}
+
 /// What the segment's lock protects.
 pub(crate) struct Custody {
     arena: *mut u8,
@@ -33,6 +85,8 @@ pub(crate) struct Custody {
     pub mixed: bool,
     /// Of the operations of an explicit segment.
     pub results: Vec<SegmentResult>,
+    /// In its place but while a flush has it.
+    scratch: Option<ScratchBox>,
 }
 
 // SAFETY: the two mappings belong to this value alone.
@@ -50,7 +104,28 @@ impl Custody {
             streams: 0,
             mixed: false,
             results: Vec::new(),
+            scratch: Some(ScratchBox::new()?),
         })
+    }
+
+    /// For a flush, which gives it back.
+    pub fn take_scratch(&mut self) -> Option<ScratchBox> {
+        self.scratch.take()
+    }
+
+    /// The flush is over.
+    pub fn put_scratch(&mut self, scratch: ScratchBox) {
+        self.scratch = Some(scratch);
+    }
+
+    /// In a forked child, in whatever state a thread of the parent left this:
+    /// what was in custody is the parent's to send.
+    pub fn forked(&mut self) {
+        self.clear();
+        std::mem::forget(std::mem::take(&mut self.results));
+        if self.scratch.is_none() {
+            self.scratch = ScratchBox::new().ok();
+        }
     }
 
     /// Whether one more operation of `len` bytes fits.

@@ -8,7 +8,6 @@ use crate::slot::bits;
 use esca_abi::stats::Counter;
 use libc::{AF_INET, AF_INET6, IPPROTO_TCP, O_ACCMODE, O_CREAT, O_NONBLOCK, O_RDONLY, O_TRUNC};
 use std::sync::atomic::Ordering::*;
-use std::time::Duration;
 
 /// Mask of the socket type without its flags (socket(2)).
 const SOCK_TYPE: i32 = 0xf;
@@ -94,11 +93,13 @@ impl Engine {
     #[inline]
     fn made(&self, fd: i32, b: u64) {
         if let Some(slot) = self.slots.get(fd) {
+            if slot.state() & (bits::OWNER | bits::RESIDUE) != 0 {
+                self.lost(slot, fd);
+            }
             slot.reset(b);
             slot.made.store(self.kin.now(), Relaxed);
             self.used(fd);
         }
-        self.residues.headroom.given(fd);
     }
 
     /// `fd` gets a meaning that the engine cannot follow (fdopen, passing to
@@ -138,7 +139,7 @@ impl Engine {
                 // The end of the stream goes out behind the residue.
                 let id = slot.residue.load(Relaxed);
                 slot.set(bits::SHUT);
-                if self.residues.shutdown_later(id, libc::SHUT_WR) {
+                if self.residues.shutdown_later(self.side(), id, libc::SHUT_WR) {
                     return Verdict::Ret(0);
                 }
                 slot.clear(bits::SHUT);
@@ -207,42 +208,6 @@ impl Engine {
         slot.reset(bits::UNKNOWN);
     }
 
-    /// The program closes a stream with a residue: that is delivered, or not,
-    /// as `SO_LINGER` has it (socket(7)).
-    #[cold]
-    fn close_residue(&self, fd: i32, id: u32) {
-        match rustix::net::sockopt::socket_linger(crate::numbers::borrow(fd)) {
-            // The last close resets the connection, and what was not sent is
-            // dropped. Where it may not be the last, all is delivered first.
-            Ok(Some(Duration::ZERO)) if self.is_only_reference(fd) => {
-                return self.residues.discard(id);
-            }
-            Ok(Some(Duration::ZERO)) => {}
-            // The close waits so long; what is left then is sent behind it.
-            Ok(Some(limit)) => self.residues.drain_within(id, limit),
-            _ => {}
-        }
-        self.residues.detach(id);
-    }
-
-    /// Whether residue `id` is that of another open number, too: whatever
-    /// duplicates a stream with a residue passes it on.
-    #[cold]
-    fn is_duplicated(&self, fd: i32, id: u32) -> bool {
-        (0..=self.top.load(Acquire)).any(|other| {
-            let slot = self.slots.get(other).filter(|_| other != fd);
-            slot.is_some_and(|s| s.state() & bits::RESIDUE != 0 && s.residue.load(Relaxed) == id)
-        })
-    }
-
-    /// Whether the socket is surely open under no other number and in no
-    /// other process: those that were duplicated or passed on are not streams
-    /// any more.
-    fn is_only_reference(&self, fd: i32) -> bool {
-        let state = self.slots.get(fd).map_or(0, |s| s.state());
-        state & bits::KIND == bits::STREAM && !self.forked.load(Relaxed)
-    }
-
     /// Before a range of descriptors is closed.
     pub fn forget_range(&self, seg: &Segment, first: u32, last: u32) {
         self.flush_everything(seg.stats, Counter::FlushEffect);
@@ -264,13 +229,14 @@ impl Engine {
     /// Whether the library has descriptors of its own now.
     #[must_use]
     pub fn has_private(&self) -> bool {
-        self.has_residues() || self.residues.epoll().is_some() || self.backend.gathers()
+        self.has_residues() && self.sweeper.shares_table() || self.backend.gathers()
     }
 
     /// Whether `fd` belongs to the library, not to the program.
     #[must_use]
     pub fn is_private(&self, fd: i32) -> bool {
-        self.residues.is_private(fd) || self.sweeper.is_private(fd) || self.backend.is_private(fd)
+        self.has_private()
+            && (self.residues.is_private(self.side(), fd) || self.backend.is_private(fd))
     }
 
     /// Before `fd` is duplicated: two numbers for one stream have no custody.
@@ -291,10 +257,12 @@ impl Engine {
             return;
         };
         const SAME: u64 = bits::KIND | bits::NONBLOCK | bits::RESIDUE | bits::SHUT;
+        if to.state() & (bits::OWNER | bits::RESIDUE) != 0 {
+            self.lost(to, new);
+        }
         to.residue.store(from.residue.load(Relaxed), Relaxed);
         to.reset(from.state() & SAME);
         self.used(new);
-        self.residues.headroom.given(new);
     }
 
     /// Whether the library does anything but pass calls through.

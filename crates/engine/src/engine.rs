@@ -11,12 +11,38 @@ use crate::settings::{Policy, Settings};
 use crate::slot::{Slots, bits};
 use crate::sweeper::Sweeper;
 use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32};
-use crate::sys;
+use crate::sys::fork_mark::ForkMark;
+use crate::sys::memory::Zeroed;
+use crate::sys::{self, Mapping};
 use esca_abi::stats::{self, Counter};
-use std::sync::atomic::Ordering::*;
+use std::sync::atomic::Ordering::{self, *};
 
 /// Threads that can have a segment; others go straight through.
 pub(crate) const THREADS: usize = if cfg!(loom) { 3 } else { 4096 };
+
+/// Where a segment is known by its number.
+#[cfg_attr(loom, derive(Default))]
+pub(crate) struct Place(AtomicPtr<Segment>);
+
+// SAFETY: zero is a null pointer; the rest is atomic.
+unsafe impl Zeroed for Place {}
+
+impl Place {
+    #[inline]
+    fn get(&self) -> Option<&Segment> {
+        // SAFETY: null, or a segment that lives as long as the engine.
+        unsafe { self.0.load(Acquire).as_ref() }
+    }
+
+    pub fn load(&self, order: Ordering) -> *mut Segment {
+        self.0.load(order)
+    }
+
+    pub fn store(&self, seg: *mut Segment, order: Ordering) {
+        self.0.store(seg, order);
+    }
+}
+
 /// What is to be done with an interposed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -46,14 +72,21 @@ pub struct Engine {
     pub(crate) slots: Slots,
     pub(crate) table: &'static stats::Table,
     pub(crate) backend: Box<dyn Backend>,
-    pub(crate) segments: Box<[AtomicPtr<Segment>]>,
+    pub(crate) segments: Mapping<[Place; THREADS]>,
     pub(crate) segments_len: AtomicU32,
     pub(crate) registry: Lock<()>,
     pub(crate) residues: Residues,
     pub(crate) sweeper: Sweeper,
     pub(crate) kin: Kin,
-    /// No promises any more: the process is ending, or cannot have a sweeper.
-    pub(crate) retired: AtomicBool,
+    /// Why nothing is promised: forks under way and the like, and a bit for
+    /// good (life.rs).
+    pub(crate) unpromising: AtomicU32,
+    /// Whether this is still the process that the engine was made in.
+    pub(crate) fork_mark: ForkMark,
+    /// Promises do not depend on credit.
+    pub(crate) boundless: bool,
+    /// The network namespace's `tcp_notsent_lowat`, once the sweeper read it.
+    pub(crate) notsent_lowat: AtomicU32,
     /// The process has forked, or was: others may have its sockets.
     pub(crate) forked: AtomicBool,
     /// More than one thread uses it, did, or may at any moment.
@@ -62,8 +95,6 @@ pub struct Engine {
     pub(crate) watch_hangups: AtomicBool,
     /// Highest descriptor whose slot was used.
     pub(crate) top: AtomicI32,
-    /// Called first in the sweeper's thread.
-    pub(crate) own_thread: fn(),
     /// Whether a descriptor of unknown origin came from another process.
     pub(crate) is_given: fn(i32) -> bool,
 }
@@ -88,18 +119,20 @@ impl Engine {
             slots: Slots::new(descriptors)?,
             table,
             backend: backend::choose(settings.backend, table),
-            segments: (0..THREADS).map(|_| AtomicPtr::default()).collect(),
+            segments: Mapping::private()?,
             segments_len: AtomicU32::new(0),
             registry: Lock::new(()),
-            residues: Residues::new(),
+            residues: Residues::new()?,
             sweeper: Sweeper::new(),
             kin: Kin::new(),
-            retired: AtomicBool::new(false),
+            unpromising: AtomicU32::new(0),
+            fork_mark: ForkMark::new()?,
+            boundless: false,
+            notsent_lowat: AtomicU32::new(u32::MAX),
             forked: AtomicBool::new(false),
             threaded: AtomicBool::new(false),
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
-            own_thread: || (),
             is_given: |_| false,
         })
     }
@@ -113,20 +146,19 @@ impl Engine {
         self
     }
 
-    /// The same engine, whose own thread begins with `first`. Where libc's
-    /// functions are interposed, that keeps the thread's calls out of the
-    /// engine: they are made with its locks held.
-    #[must_use]
-    pub fn with_own_thread(mut self, first: fn()) -> Self {
-        self.own_thread = first;
-        self
-    }
-
     /// The same engine, that asks `is_given` of a descriptor which was there
     /// before it whether another process may have it too.
     #[must_use]
     pub fn with_origin(mut self, is_given: fn(i32) -> bool) -> Self {
         self.is_given = is_given;
+        self
+    }
+
+    /// The same engine, that takes every send buffer for boundless: for tests
+    /// of a kernel that takes less than it said, as one short of memory does.
+    #[must_use]
+    pub fn without_credit(mut self) -> Self {
+        self.boundless = true;
         self
     }
 
@@ -181,10 +213,15 @@ impl Engine {
                 return Some(seg);
             }
         }
-        let id = self.segments_len.load(Relaxed);
-        if id > 0 {
+        let len = self.segments_len.load(Relaxed);
+        if len > 0 {
             self.before_thread();
         }
+        // One that a fork left empty, or the next.
+        let id = (0..=len).find(|i| {
+            let place = self.segments.get(*i as usize);
+            place.is_none_or(|p| p.load(Relaxed).is_null())
+        })?;
         let place = self.segments.get(id as usize)?;
         // Not from the allocator: a signal handler may be what got us here.
         let seg: *mut Segment = sys::map_private(size_of::<Segment>()).ok()?.cast();
@@ -192,7 +229,7 @@ impl Engine {
         // SAFETY: a fresh, page-aligned mapping of the right size.
         unsafe { seg.write(fresh) };
         place.store(seg, Release);
-        self.segments_len.store(id + 1, Release);
+        self.segments_len.store(len.max(id + 1), Release);
         // SAFETY: segments are never unmapped before the engine ends.
         let seg = unsafe { &*seg };
         self.renew_passes(seg);
@@ -221,9 +258,12 @@ impl Engine {
     pub(crate) fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.segments[..self.segments_len.load(Acquire) as usize]
             .iter()
-            // SAFETY: places below segments_len hold segments that live as
-            // long as the engine.
-            .map(|p| unsafe { &*p.load(Acquire) })
+            .filter_map(Place::get)
+    }
+
+    /// The segment of this number, if there is one.
+    pub(crate) fn segment(&self, id: u16) -> Option<&Segment> {
+        self.segments.get(id as usize).and_then(Place::get)
     }
 
     /// Whether the segment's thread keeps all streams until the end.
@@ -303,7 +343,7 @@ impl Drop for Engine {
         self.flush_everything(&stats::Slot::new(), Counter::FlushLife);
         self.sweeper.stop();
         self.residues.close();
-        for p in &self.segments {
+        for p in self.segments.iter() {
             let seg = p.load(Acquire);
             if !seg.is_null() {
                 // SAFETY: mapped and written in enter_thread; the engine ends,

@@ -2,7 +2,8 @@
 //! their first operations.
 
 use crate::backend::{F_MORE, Op, OpCode};
-use crate::custody::{Custody, OPS};
+use crate::custody::{Custody, Scratch};
+use crate::flusher::Flusher;
 use crate::engine::{Cause, Engine};
 use crate::segment::Segment;
 use crate::settings::Policy;
@@ -26,6 +27,7 @@ impl Engine {
 
     /// Hands all of `c` over; what follows at once on stream `more` joins its
     /// last segment.
+    #[inline]
     pub(crate) fn flush_locked(
         &self,
         seg: &Segment,
@@ -34,22 +36,34 @@ impl Engine {
         cause: Cause,
         more: Option<i32>,
     ) {
+        self.flush_by(seg, c, &Flusher::thread(stats), cause, more);
+    }
+
+    /// The same for the sweeper, too.
+    pub(crate) fn flush_by(
+        &self,
+        seg: &Segment,
+        c: &mut Custody,
+        by: &Flusher,
+        cause: Cause,
+        more: Option<i32>,
+    ) {
         if c.n == 0 {
             return;
         }
-        stats.add(cause, 1);
-        stats.max(Counter::PeakBytes, c.used as u64);
+        by.stats.add(cause, 1);
+        by.stats.max(Counter::PeakBytes, c.used as u64);
         if !c.mixed && (c.streams == 1 || !self.backend.gathers()) {
-            self.flush_each(c, stats, more);
+            self.flush_each(c, by, more);
         } else {
-            self.flush_table(c, stats, more, |_| true);
+            self.flush_table(c, by, more, |_| true);
         }
         c.clear();
         seg.pending.store(0, Release);
     }
 
     /// Hands over all of `c`, of which nothing is mixed, stream by stream.
-    fn flush_each(&self, c: &mut Custody, stats: &stats::Slot, more: Option<i32>) {
+    fn flush_each(&self, c: &mut Custody, by: &Flusher, more: Option<i32>) {
         let mut start = 0;
         while start < c.n {
             let (last, bytes) = c.run(start);
@@ -57,8 +71,8 @@ impl Engine {
             let end = c.ops()[last];
             let mut op = self.send_op(end.fd, &all, end.more, more);
             // SAFETY: the bytes stand in the arena, locked.
-            unsafe { self.hand_over(std::slice::from_mut(&mut op), stats) };
-            self.settle_outcome(c, &op, &all, stats);
+            unsafe { self.hand_over(std::slice::from_mut(&mut op), by) };
+            self.settle_outcome(c, &op, &all, by);
             start = last + 1;
         }
     }
@@ -68,15 +82,21 @@ impl Engine {
     fn flush_table(
         &self,
         c: &mut Custody,
-        stats: &stats::Slot,
+        by: &Flusher,
         more: Option<i32>,
         pick: impl Fn(i32) -> bool,
     ) {
-        let mut iov = [const { piece(&[]) }; OPS];
-        let mut table = [const { Op::nop() }; TABLE];
-        // Where the pieces of each entry of the table end.
-        let mut ends = [0usize; TABLE];
-        let mut done = [false; OPS];
+        // Its arrays are too large for a signal handler's stack.
+        let Some(mut scratch) = c.take_scratch() else {
+            return self.flush_singly(c, by, more, pick);
+        };
+        let Scratch {
+            iov,
+            table,
+            ends,
+            done,
+        } = &mut *scratch;
+        done[..c.n].fill(false);
         let mut start = 0;
         while start < c.n {
             let (mut v, mut t) = (0, 0);
@@ -114,13 +134,36 @@ impl Engine {
                 t += 1;
                 start += 1;
             }
-            // SAFETY: the pieces stand in the arena, which is locked, and the
-            // iovecs on this stack.
-            unsafe { self.hand_over(&mut table[..t], stats) };
+            // SAFETY: the pieces are in the arena, which is locked, and the
+            // iovecs in the scratch.
+            unsafe { self.hand_over(&mut table[..t], by) };
             let mut from = 0;
-            for (op, &end) in table[..t].iter().zip(&ends) {
-                self.settle_outcome(c, op, &iov[from..end], stats);
+            for (op, &end) in table[..t].iter().zip(&*ends) {
+                self.settle_outcome(c, op, &iov[from..end], by);
                 from = end;
+            }
+        }
+        c.put_scratch(scratch);
+    }
+
+    /// As [`Engine::flush_table`], an operation at a time: where a fork took
+    /// the scratch away and there is no memory for another.
+    #[cold]
+    fn flush_singly(
+        &self,
+        c: &mut Custody,
+        by: &Flusher,
+        more: Option<i32>,
+        pick: impl Fn(i32) -> bool,
+    ) {
+        for i in 0..c.n {
+            let held = c.ops()[i];
+            if pick(held.fd) {
+                let all = [piece(c.bytes(&held))];
+                let mut op = self.send_op(held.fd, &all, held.more, more);
+                // SAFETY: the bytes are in the arena, which is locked.
+                unsafe { self.hand_over(std::slice::from_mut(&mut op), by) };
+                self.settle_outcome(c, &op, &all, by);
             }
         }
     }
@@ -193,7 +236,7 @@ impl Engine {
         pick: impl Fn(i32) -> bool,
     ) {
         stats.add(cause, 1);
-        self.flush_table(c, stats, more, &pick);
+        self.flush_table(c, &Flusher::thread(stats), more, &pick);
         c.retain(|f| !pick(f));
         seg.pending.store(c.n as u32, Release);
     }
@@ -208,7 +251,7 @@ impl Engine {
 
     #[cold]
     fn settle_owner(&self, id: u16, fd: i32, stats: &stats::Slot, cause: Cause) {
-        if let Some(seg) = self.segments().nth(id as usize) {
+        if let Some(seg) = self.segment(id) {
             self.flush_stream(seg, fd, stats, cause, false);
         }
     }
@@ -236,7 +279,7 @@ impl Engine {
     /// The process ends inside a signal handler that interrupted the library:
     /// what can be handed over is.
     pub fn last_chance(&self) {
-        self.retired.store(true, SeqCst);
+        self.retire();
         let stats = &self.table.slots[stats::SLOTS - 1];
         for seg in self.segments() {
             if let Some(mut c) = seg.custody.try_lock() {

@@ -5,6 +5,7 @@ use crate::bytes::{Asks, Bytes, WriteCall};
 use crate::engine::{Engine, Verdict};
 use crate::errno::speaks_not_of_the_socket;
 use crate::flush::piece;
+use crate::flusher::Flusher;
 use crate::rules::Rule;
 use crate::segment::Segment;
 use crate::slot::{Slot, bits};
@@ -43,10 +44,15 @@ impl Engine {
             drop(c);
             return self.settled(seg, slot, call.fd, call.flags);
         };
+        let Some(mut scratch) = c.take_scratch() else {
+            drop(c);
+            return self.settled(seg, slot, call.fd, call.flags);
+        };
         let held = ours.iov_len;
-        let mut all = [const { piece(&[]) }; GATHER + 1];
+        let all = &mut scratch.iov;
         all[0] = ours;
         all[1..=theirs.len()].copy_from_slice(theirs);
+        let by = Flusher::thread(seg.stats);
         let mut op = Op {
             opcode: OpCode::SendMsg as u32,
             flags: if call.flags & MSG_MORE != 0 {
@@ -61,23 +67,26 @@ impl Engine {
         };
         // SAFETY: the first piece stands in locked custody, the others are
         // the program's (promised by the caller of write).
-        unsafe { self.hand_over(std::slice::from_mut(&mut op), seg.stats) };
+        unsafe { self.hand_over(std::slice::from_mut(&mut op), &by) };
         // The entry is that of the program's own call.
         seg.stats.add(Counter::Saved, 1);
         if op.result < 0 && speaks_not_of_the_socket(-op.result as i32) {
             // The program's buffers (EFAULT): custody goes without them.
+            c.put_scratch(scratch);
             self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, None);
             drop(c);
             return self.settled(seg, slot, call.fd, call.flags);
         }
         let sent = usize::try_from(op.result).unwrap_or(0);
+        slot.credit.spend(sent.saturating_sub(held));
         seg.stats.add(Counter::Direct, 1);
         if sent >= held {
             seg.stats.add(Counter::Merged, 1);
             seg.stats.add(Counter::RuleMerge, 1);
         }
         seg.stats.add(Counter::FlushCall, 1);
-        self.settle_outcome(&mut c, &op, &all[..1], seg.stats);
+        self.settle_outcome(&mut c, &op, &scratch.iov[..1], &by);
+        c.put_scratch(scratch);
         c.clear();
         seg.pending.store(0, Release);
         drop(c);

@@ -56,7 +56,7 @@ impl Engine {
     ) -> Option<usize> {
         let me = owner_bits(seg.id);
         let mut c = seg.custody.lock();
-        // Under the lock: step_aside relies on it.
+        // Under the lock: who ends promises and then takes it relies on that.
         if !self.may_promise() {
             return None;
         }
@@ -91,6 +91,12 @@ impl Engine {
         if no_room(&c) || split || late || crowded {
             self.flush_locked(seg, &mut c, seg.stats, Counter::FlushFull, None);
             mine = false;
+        }
+        if !mine && state & bits::SHARED != 0 {
+            slot.credit.forget();
+        }
+        if !slot.credit.take(len) && !self.find_credit(seg, &mut c, slot, fd, len, &mut mine) {
+            return None;
         }
         if !slot.own(me, bits::NO_PROMISE) {
             return None;
@@ -149,18 +155,45 @@ impl Engine {
         }
         // Open before the look at the sweeper: that order is what it relies on.
         drop(c);
-        if !self.sweeper.ensure(self) {
-            // Nobody would bound the time: keep nothing from now on.
-            self.retired.store(true, Release);
-            self.flush(seg, stats, Counter::FlushLife);
-        }
+        self.sweeper.rouse();
         Some(n)
+    }
+
+    /// The credit does not cover `len` bytes: asks the kernel, which must have
+    /// what is in custody of the stream for that.
+    #[cold]
+    fn find_credit(
+        &self,
+        seg: &Segment,
+        c: &mut Custody,
+        slot: &Slot,
+        fd: i32,
+        len: usize,
+        mine: &mut bool,
+    ) -> bool {
+        if slot.state() & (bits::NO_PROMISE & !bits::OWNER) != 0 {
+            return false;
+        }
+        if *mine && !self.boundless {
+            self.flush_locked(seg, c, seg.stats, Counter::FlushFull, None);
+            *mine = false;
+        }
+        self.boundless || slot.credit.ask(len, fd, self.notsent_lowat.load(Relaxed))
     }
 
     /// Whether new custody is allowed at all.
     #[inline]
     fn may_promise(&self) -> bool {
-        !self.retired.load(Relaxed) && self.residues.has_room()
+        self.unpromising.load(Relaxed) == 0
+            && self.residues.has_room()
+            && (self.sweeper.ensure(|| self.sweeping()) || self.no_sweeper())
+    }
+
+    /// Nobody would bound the time: nothing is kept from now on.
+    #[cold]
+    fn no_sweeper(&self) -> bool {
+        self.retire();
+        false
     }
 
     /// Notes an operation of an explicit segment; gives its place.

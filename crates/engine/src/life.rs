@@ -8,110 +8,152 @@ use crate::segment::Segment;
 use crate::slot::{Slot, bits};
 use esca_abi::stats::{self, Counter};
 use std::sync::atomic::Ordering::*;
+use std::time::Duration;
+
+/// How long a reader that takes nothing may keep the program from running
+/// another one, or from handing a descriptor on.
+const PATIENCE: Duration = Duration::from_secs(1);
+
+/// Nothing is promised any more, ever.
+const RETIRED: u32 = 1 << 31;
 
 impl Engine {
-    /// Before fork: everything goes to the kernel, and all locks are held so
-    /// that the child gets them in a known state.
-    pub fn before_fork(&self, stats: &stats::Slot) {
-        self.registry.hold();
-        self.forked.store(true, Relaxed);
-        self.will_fork();
+    /// Promises nothing from here on: the process is ending, or cannot have a
+    /// sweeper.
+    pub fn retire(&self) {
+        self.unpromising.fetch_or(RETIRED, SeqCst);
+    }
+
+    /// Hands over the custody of every thread, and waits for threads that are
+    /// about to put something there: with promises ended before, there is none
+    /// afterwards.
+    fn flush_for_good(&self, stats: &stats::Slot) {
         for seg in self.segments() {
             let mut c = seg.custody.lock();
             self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
-            std::mem::forget(c);
         }
-        self.residues.hold();
-        // Last: a flush may start the sweeper while it holds custody.
-        self.sweeper.hold();
     }
 
-    /// After fork, in the parent.
-    ///
-    /// # Safety
-    /// This thread called [`Engine::before_fork`].
-    pub unsafe fn after_fork_parent(&self) {
+    /// Before fork: everything goes to the kernel, and nothing is promised
+    /// until [`Engine::after_fork_parent`]. No lock is held meanwhile: the
+    /// program's own handlers run, and may wait for its other threads.
+    pub fn before_fork(&self, stats: &stats::Slot) {
+        self.unpromising.fetch_add(1, SeqCst);
+        self.forked.store(true, Relaxed);
+        self.will_fork();
+        self.flush_for_good(stats);
+        self.streams_are_shared();
+    }
+
+    /// After fork, in the parent, also if it failed.
+    pub fn after_fork_parent(&self) {
         self.has_forked();
-        // SAFETY: held by before_fork in this thread.
-        unsafe {
-            self.sweeper.release();
-            self.residues.release();
-            for seg in self.segments() {
-                seg.custody.release();
+        self.unpromising.fetch_sub(1, SeqCst);
+    }
+
+    /// A child that has all streams may write to them.
+    fn streams_are_shared(&self) {
+        for fd in 0..=self.top.load(Acquire) {
+            if let Some(slot) = self.slots.get(fd)
+                && matches!(slot.state() & bits::KIND, bits::STREAM | bits::TCP)
+            {
+                slot.has_forked();
             }
-            self.registry.release();
         }
     }
 
-    /// After fork, in the child: only this thread, `mine`, exists.
+    /// Whether a fork came between this engine's process and the caller's.
+    #[must_use]
+    pub fn is_parents(&self) -> bool {
+        !self.fork_mark.is_parent()
+    }
+
+    /// In a forked child, however it was made: makes the engine the child's
+    /// own. Only the calling thread is here, with segment `mine`. Other threads
+    /// of the parent were anywhere, so nothing that they change in several
+    /// steps is trusted: locks are opened, lists begin anew.
     ///
     /// # Safety
-    /// This is the only thread, and its process called
-    /// [`Engine::before_fork`] (or nothing was in custody).
-    pub unsafe fn after_fork_child(&self, mine: Option<&Segment>) {
+    /// This is the only thread of a process that a fork just made, and it is
+    /// not inside the engine.
+    pub unsafe fn adopt(&self, mine: Option<&Segment>) {
         // SAFETY: one thread (caller).
         unsafe { self.registry.reset() };
-        for seg in self.segments() {
-            // SAFETY: as above.
-            unsafe { seg.custody.reset() };
-            self.disown(seg);
-            seg.flight.set(-1);
-            let own = mine.is_some_and(|m| std::ptr::eq(m, seg));
-            if !own {
-                seg.taken.store(false, Release);
-                seg.explicit.set(false);
+        for place in self.segments.iter() {
+            let seg = place.load(Relaxed);
+            if !seg.is_null() && !mine.is_some_and(|m| std::ptr::eq(m, seg)) {
+                // Its memory is not worth a look.
+                place.store(std::ptr::null_mut(), Relaxed);
             }
         }
-        for fd in 0..=self.top.load(Acquire) {
-            self.slots.get(fd).into_iter().for_each(Slot::forked);
+        if let Some(seg) = mine {
+            // SAFETY: as above.
+            unsafe { seg.custody.reset() };
+            seg.custody.lock().forked();
+            seg.pending.store(0, Release);
+            seg.flight.set(-1);
         }
+        // A number that a thread of the parent was about to note is near.
+        const NEAR: i32 = 64;
+        for fd in 0..=self.top.load(Acquire).saturating_add(NEAR) {
+            let Some(slot) = self.slots.get(fd) else { break };
+            if slot.state() & bits::RESIDUE != 0 {
+                self.residues.watch(slot.residue.load(Relaxed));
+            }
+            slot.forked();
+        }
+        self.unpromising.fetch_and(RETIRED, SeqCst);
         self.kin.forked();
         self.sweeper.forked();
         self.residues.forked();
         self.backend.forked();
         self.table.processes.fetch_add(1, Relaxed);
+        self.fork_mark.renew();
     }
 
-    /// In a forked child: what is still in custody (a fork inside a signal
-    /// handler that interrupted the library) is the parent's to send.
-    fn disown(&self, seg: &Segment) {
-        let mut c = seg.custody.lock();
-        for op in c.ops() {
-            if let Some(slot) = self.slots.get(op.fd) {
-                slot.clear(bits::OWNER);
-            }
-        }
-        c.clear();
-        seg.pending.store(0, Release);
-    }
-
-    /// Before exec: everything to the kernel. What a full socket does not
-    /// take is waited for, because nobody would send it any more, and the new
-    /// program could write on what it inherits.
+    /// Before exec: everything to the kernel. What a full socket does not take
+    /// is left to a process that stays behind.
     pub fn before_exec(&self, stats: &stats::Slot) {
-        self.before_spawn(stats);
-        self.drain_residues();
+        self.gives_streams_away();
+        self.flush_everything(stats, Counter::FlushLife);
+        self.hand_off();
     }
 
-    /// Waits until all that this process has to deliver is out, or for as long
-    /// as there is progress.
-    fn drain_residues(&self) {
-        if self.residues.count() > 0 {
-            self.residues
-                .drain_to_end(|fd, id, end| self.residue_over(fd, id, end));
+    /// Before the program ends in the C library itself, which forks first:
+    /// `daemon(3)`. [`Engine::after_fork_parent`] where it failed.
+    pub fn before_daemon(&self, stats: &stats::Slot) {
+        self.before_fork(stats);
+        self.hand_off();
+    }
+
+    /// Leaves what sockets do not take to a process that stays behind, as the
+    /// kernel would deliver its own buffer.
+    fn hand_off(&self) {
+        let side = self.side();
+        if self.residues.count() == 0 || !self.residues.enlarge_and_drain(side) {
+            return;
+        }
+        if self.sweeper.ensure(|| self.sweeping()) {
+            self.sweeper.request_hand_off();
+        } else {
+            self.wait_for_residues(|_| true);
         }
     }
 
-    /// Waits for what was promised on the descriptors that `which` names: for
-    /// as long as there is progress.
+    /// Waits for what was promised on the descriptors that `which` names, but
+    /// not for long for a reader that takes nothing.
     pub(crate) fn wait_for_residues(&self, which: impl Fn(i32) -> bool) {
-        self.residues
-            .drain_for_others(|fd, id, end| self.residue_over(fd, id, end), which);
+        self.residues.drain_for_others(
+            self.side(),
+            PATIENCE,
+            |fd, id, end| self.residue_over(fd, id, end),
+            which,
+        );
     }
 
     /// Before a child that runs another program: everything to the kernel.
     /// What a full socket does not take is waited for where the child gets
-    /// the socket, because it could write behind it.
+    /// the socket, because it could write before it.
     pub fn before_spawn(&self, stats: &stats::Slot) {
         self.gives_streams_away();
         self.flush_everything(stats, Counter::FlushLife);
@@ -123,61 +165,58 @@ impl Engine {
     /// sweeper sends that; nothing is changed here.
     pub fn wait_in_vfork_child(&self, fd: i32) {
         let waits = |slot: &Slot| slot.state() & bits::RESIDUE != 0 && self.has_residues();
-        while self.slots.get(fd).is_some_and(waits) {
+        for _ in 0..PATIENCE.as_millis() {
+            if !self.slots.get(fd).is_some_and(waits) {
+                return;
+            }
             await_other_process();
         }
     }
 
     /// Before the process ends: everything to the kernel, and no promises
-    /// any more. What a full socket does not take is delivered by a small
-    /// process that stays behind, as the kernel would deliver its own buffer.
+    /// any more.
     pub fn before_exit(&self, stats: &stats::Slot) {
-        self.retired.store(true, SeqCst);
+        self.retire();
         self.flush_everything(stats, Counter::FlushLife);
-        if self.residues.count() > 0 && self.residues.enlarge_and_drain() {
-            self.stay_behind();
-        }
+        self.hand_off();
     }
 
-    /// Before the process may no longer make every call: everything to the
-    /// kernel, no promises any more, and no thread of ours.
+    /// Before the process may no longer make every call, or its threads no
+    /// longer mean the same by a number: everything to the kernel, no promises
+    /// any more, and no thread of ours.
     pub fn step_aside(&self, stats: &stats::Slot) {
-        self.retired.store(true, SeqCst);
-        for seg in self.segments() {
-            // Locked even where nothing seems to be pending: who holds the
-            // lock may be about to put something there; who gets it next sees
-            // that there are no promises any more.
-            let mut c = seg.custody.lock();
-            self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
-        }
-        self.drain_residues();
+        self.retire();
+        self.flush_for_good(stats);
+        self.hand_off();
         self.sweeper.stop();
     }
 
-    #[cold]
-    fn stay_behind(&self) {
-        let pid = self.residues.split_off(|| {
-            // SAFETY: a bare fork by system call: no handlers of the program
-            // run. The child makes system calls only.
-            unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32 }
-        });
-        if pid != 0 {
-            if pid < 0 {
-                self.residues.drain_to_end(|_, _, _| ());
-            }
-            return;
-        }
-        // Only the sockets stay open: the peers of everything else must see
-        // it end now.
-        let mut from = 0;
-        while let Some(fd) = self.residues.next_private(from) {
-            close_between(from, fd - 1);
-            from = fd + 1;
-        }
-        close_between(from, i32::MAX);
-        self.residues.drain_to_end(|_, _, _| ());
-        // SAFETY: ends this process, nothing else.
-        unsafe { libc::syscall(libc::SYS_exit_group, 0) };
+    /// Before a call for which the process must have one thread, or that
+    /// changes what a new thread would inherit: everything to the kernel, and
+    /// no thread of ours until the next promise.
+    pub fn stop_sweeper(&self, stats: &stats::Slot) {
+        self.unpromising.fetch_add(1, SeqCst);
+        self.flush_for_good(stats);
+        self.sweeper.stop();
+    }
+
+    /// After the call of [`Engine::stop_sweeper`].
+    pub fn resume(&self) {
+        self.unpromising.fetch_sub(1, SeqCst);
+    }
+
+    /// The first thread ends and others go on: the kernel then finds the
+    /// process's descriptor table no more, so the sweeper must be in it.
+    pub fn leader_ends(&self, stats: &stats::Slot) {
+        self.stop_sweeper(stats);
+        self.sweeper.share_table();
+        self.resume();
+    }
+
+    /// No sweeper in a descriptor table of its own: a filter may forbid the
+    /// calls for it, or kill for them.
+    pub fn share_table(&self) {
+        self.sweeper.share_table();
     }
 
     /// Begins an explicit segment; false if one is open.
@@ -230,11 +269,4 @@ impl Engine {
 /// Whether a program that is run gets `fd`.
 fn is_inherited(fd: i32) -> bool {
     rustix::io::fcntl_getfd(borrow(fd)).is_ok_and(|f| !f.contains(rustix::io::FdFlags::CLOEXEC))
-}
-
-fn close_between(first: i32, last: i32) {
-    if first <= last {
-        // SAFETY: closes descriptors of a process that uses none of them.
-        unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) };
-    }
 }

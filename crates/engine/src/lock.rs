@@ -10,17 +10,16 @@ const FREE: u32 = 0;
 const HELD: u32 = 1;
 const WAITED: u32 = 2;
 
+/// Not thread-local: the sweeper's thread has no such memory.
 #[cfg(debug_assertions)]
-thread_local! {
-    static TAKEN: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
-}
+static TAKEN: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
 
-/// Locks that the calling thread has taken so far: for the test of the hot
+/// Locks that the process's threads have taken so far: for the test of the hot
 /// path, in builds with debug assertions only.
 #[cfg(debug_assertions)]
 #[must_use]
 pub fn taken() -> u64 {
-    TAKEN.get()
+    TAKEN.load(Relaxed)
 }
 
 /// A value behind a futex.
@@ -56,7 +55,7 @@ impl<T> Lock<T> {
     #[inline]
     pub fn lock(&self) -> Guard<'_, T> {
         #[cfg(debug_assertions)]
-        TAKEN.set(TAKEN.get() + 1);
+        TAKEN.fetch_add(1, Relaxed);
         if self
             .word
             .compare_exchange(FREE, HELD, Acquire, Relaxed)
@@ -99,20 +98,6 @@ impl<T> Lock<T> {
     /// does not exist any more or is the caller.
     pub unsafe fn reset(&self) {
         self.word.store(FREE, Release);
-    }
-
-    /// Holds the lock without a guard, until [`Lock::reset`] or
-    /// [`Lock::release`].
-    pub fn hold(&self) {
-        std::mem::forget(self.lock());
-    }
-
-    /// Opens a lock that [`Lock::hold`] took.
-    ///
-    /// # Safety
-    /// The calling thread holds it through `hold`.
-    pub unsafe fn release(&self) {
-        drop(Guard(self));
     }
 }
 

@@ -41,6 +41,8 @@ impl Engine {
             }
             (Some(slot), _) => {
                 self.settle(slot, fd, seg.stats, Counter::FlushCall);
+                // It may change what the send buffer holds (SO_SNDBUF).
+                slot.credit.forget();
                 if (level, name) == (IPPROTO_TCP, TCP_ULP) {
                     self.escape(slot, fd);
                 }

@@ -4,11 +4,12 @@
 use crate::backend::{Backend, Direct, F_MORE, Op};
 use crate::custody::Custody;
 use crate::engine::Engine;
+use crate::flusher::Flusher;
 use crate::errno::{is_transient, speaks_not_of_the_socket};
 use crate::residue::last_resort;
 use crate::slot::bits;
 use esca_abi::op::NOT_DONE;
-use esca_abi::stats::{self, Counter};
+use esca_abi::stats::Counter;
 use libc::{EAGAIN, iovec};
 use std::sync::atomic::Ordering::*;
 
@@ -18,19 +19,38 @@ impl Engine {
     ///
     /// # Safety
     /// As for [`Backend::run`].
-    pub(crate) unsafe fn hand_over(&self, ops: &mut [Op], stats: &stats::Slot) {
-        // SAFETY: the caller's promise.
-        let mut entries = unsafe { self.backend.run(ops) };
+    pub(crate) unsafe fn hand_over(&self, ops: &mut [Op], by: &Flusher) {
+        if !self.fork_mark.is_parent() {
+            // A forked child that came back from a signal handler into the
+            // middle of its parent's flush: the parent sends these.
+            return ops.iter_mut().for_each(|op| op.result = i64::MAX);
+        }
+        let mut entries = match by.program {
+            // SAFETY: the caller's promise.
+            None => unsafe { self.backend.run(ops) },
+            // SAFETY: as above. A context of the module is a thread's of the
+            // program's table.
+            Some(program) if self.backend.gathers() => unsafe {
+                Flusher::run_fetched(program, &Direct, ops)
+            },
+            // SAFETY: as above.
+            Some(program) => unsafe { Flusher::run_fetched(program, &*self.backend, ops) },
+        };
         for op in ops {
             let e = op.result.checked_neg().unwrap_or(0) as i32;
             if op.result == NOT_DONE || op.result < 0 && speaks_not_of_the_socket(e) {
-                // SAFETY: as above.
-                entries += unsafe { Direct.run(std::slice::from_mut(op)) };
+                let op = std::slice::from_mut(op);
+                entries += match by.program {
+                    // SAFETY: as above.
+                    None => unsafe { Direct.run(op) },
+                    // SAFETY: as above.
+                    Some(program) => unsafe { Flusher::run_fetched(program, &Direct, op) },
+                };
             }
         }
         // They were counted as saved when they were deferred.
-        stats.add(Counter::Made, u64::from(entries));
-        stats.add(Counter::Saved, u64::from(entries).wrapping_neg());
+        by.stats.add(Counter::Made, u64::from(entries));
+        by.stats.add(Counter::Saved, u64::from(entries).wrapping_neg());
     }
 
     /// What came of handing a stream's bytes over: the stream gives up its
@@ -40,8 +60,9 @@ impl Engine {
         c: &mut Custody,
         op: &Op,
         pieces: &[iovec],
-        stats: &stats::Slot,
+        by: &Flusher,
     ) {
+        let stats = by.stats;
         let Some(slot) = self.slots.get(op.fd) else {
             return;
         };
@@ -65,15 +86,15 @@ impl Engine {
                 slot.change(off, bits::RESIDUE | bits::FULL);
             });
             if kept.is_ok() {
-                self.sweeper.kick(self);
+                self.sweeper.kick();
                 return;
             }
             // No memory or descriptor to keep them with: wait for the peer
             // rather than lose a byte.
-            last_resort::send_blocking(op.fd, pieces, taken);
+            by.reach(op.fd, |fd| last_resort::send_blocking(fd, pieces, taken));
         } else if error == libc::ENOTSOCK {
             // The number was given a file behind our back.
-            last_resort::write_blocking(op.fd, pieces);
+            by.reach(op.fd, |fd| last_resort::write_blocking(fd, pieces));
             off |= bits::KIND;
             on = bits::PASS;
         } else {

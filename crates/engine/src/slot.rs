@@ -1,6 +1,7 @@
 //! What is known of each descriptor: one word of state that threads change
 //! by compare-and-swap, and a table of them indexed by the descriptor.
 
+use crate::stream::credit::Credit;
 use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicU64};
 use std::sync::atomic::Ordering::*;
 
@@ -58,6 +59,9 @@ pub mod bits {
     /// parent has closed its copy (kin.rs), if that is heard of.
     pub const INHERITED: u64 = 1 << 19;
 
+    /// A forked child may have it: its send buffer may fill by itself.
+    pub const SHARED: u64 = 1 << 20;
+
     /// First bit of the owner: the segment that has bytes in custody, plus 1.
     pub const OWNER_SHIFT: u32 = 32;
     /// Mask of the owner.
@@ -90,6 +94,8 @@ pub struct Slot {
     asked: AtomicBool,
     /// When the process made it (`Kin::now`); 0 if it did not.
     pub(crate) made: AtomicU32,
+    /// What may be promised.
+    pub(crate) credit: Credit,
 }
 
 #[cfg(not(loom))]
@@ -133,7 +139,14 @@ impl Slot {
     /// `Engine::leave_sets`), until the child registers something.
     pub(crate) fn forked(&self) {
         self.flying.store(0, Relaxed);
-        self.change(bits::EPOLL_SET, bits::INHERITED);
+        self.credit.forget();
+        self.change(bits::EPOLL_SET | bits::OWNER, bits::INHERITED);
+    }
+
+    /// In the parent of a fork: the child may write to it at any time.
+    pub(crate) fn has_forked(&self) {
+        self.credit.forget();
+        self.set(bits::SHARED);
     }
 
     /// Turns facts on.
@@ -183,6 +196,7 @@ impl Slot {
         self.drained.store(0, Relaxed);
         self.asked.store(false, Relaxed);
         self.made.store(0, Relaxed);
+        self.credit.forget();
         self.state.store(b, SeqCst);
     }
 

@@ -1,16 +1,18 @@
-//! What the sweeper's thread does. Its looks are rare while handlers are
-//! quick, and frequent once one was found to compute for long. It has no
-//! signals and touches nothing of the program.
+//! What the sweeper's thread does. It looks rarely while handlers are quick,
+//! and often after one that computed for long. It has no signals, calls
+//! nothing of the C library (`sys/thread.rs`), and touches nothing of the
+//! program.
 
 use crate::engine::Engine;
-use crate::numbers::borrow;
-use crate::residue::{Standing, WAKE};
+use crate::flusher::Flusher;
+use crate::residue::{Side, Standing};
 use crate::slot::bits;
-use crate::sweeper::{ASLEEP, AWAKE, STOPPING};
-use esca_abi::stats::Counter;
-use rustix::event::epoll;
+use crate::sweeper::{ASLEEP, AWAKE, Job, STOPPING};
+use crate::sys::socket;
+use crate::sys::table::Program;
+use esca_abi::stats::{self, Counter};
 use rustix::time::Timespec;
-use std::mem::MaybeUninit;
+use std::ffi::c_void;
 use std::sync::atomic::Ordering::*;
 
 /// From one look to the next while handlers are known to compute for long,
@@ -27,82 +29,137 @@ const ALERT_TICKS: u32 = if cfg!(loom) { 1 } else { 4000 };
 /// Looks without a deferral after which the sweeper sleeps.
 const IDLE_TICKS: u32 = if cfg!(loom) { 0 } else { 20 };
 
-/// Starts the thread with every signal blocked, so that none of the
-/// program's handlers runs on it.
-pub(crate) fn spawn(engine: &Engine) -> bool {
-    if cfg!(loom) {
-        // The model runs it: Engine::sweep.
-        return true;
+impl Engine {
+    /// The sweeper's work for this engine, which is never freed or waits for
+    /// the thread (`Sweeper::stop`).
+    pub(crate) fn sweeping(&self) -> Job {
+        Job {
+            main,
+            arg: std::ptr::from_ref(self).cast_mut().cast(),
+        }
     }
-    extern "C" fn main(engine: *mut libc::c_void) -> *mut libc::c_void {
-        // SAFETY: the engine outlives its sweeper: it is never freed, or
-        // waits for the thread (stop).
-        let engine = unsafe { &*engine.cast_const().cast::<Engine>() };
-        (engine.own_thread)();
-        run(engine);
-        engine.sweeper.thread.store(0, SeqCst);
-        engine.sweeper.thread.wake();
-        std::ptr::null_mut()
-    }
-    engine.sweeper.thread.store(1, SeqCst);
-    // SAFETY: plain pthread calls on local values that outlive them.
-    let err = unsafe {
-        let mut all: libc::sigset_t = std::mem::zeroed();
-        let mut old: libc::sigset_t = std::mem::zeroed();
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut old);
-        let mut attr: libc::pthread_attr_t = std::mem::zeroed();
-        libc::pthread_attr_init(&raw mut attr);
-        libc::pthread_attr_setdetachstate(&raw mut attr, libc::PTHREAD_CREATE_DETACHED);
-        libc::pthread_attr_setstacksize(&raw mut attr, 256 * 1024);
-        let mut id: libc::pthread_t = std::mem::zeroed();
-        let arg = std::ptr::from_ref(engine).cast_mut().cast();
-        let err = libc::pthread_create(&raw mut id, &raw const attr, main, arg);
-        libc::pthread_attr_destroy(&raw mut attr);
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const old, std::ptr::null_mut());
-        err
-    };
-    if err != 0 {
-        engine.sweeper.thread.store(0, SeqCst);
-    }
-    err == 0
 }
 
-fn run(engine: &Engine) {
+extern "C" fn main(engine: *mut c_void) {
+    // SAFETY: see Engine::sweeping.
+    let engine = unsafe { &*engine.cast_const().cast::<Engine>() };
     let _ = rustix::thread::set_name(c"esca-sweeper");
-    let me = &engine.sweeper;
-    let stats = engine.table.claim();
-    let mut idle = 0;
-    let mut alert = 0u32;
-    // Something was in custody at the last look.
-    let mut seen = false;
-    while me.state.load(SeqCst) != STOPPING {
-        let asleep = idle > IDLE_TICKS;
-        if asleep {
-            if me
-                .state
-                .compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst)
-                .is_err()
-            {
-                continue;
+    let prepare = || {
+        if let Some(lowat) = socket::default_lowat() {
+            engine.notsent_lowat.store(lowat, Relaxed);
+        }
+    };
+    if let Some(program) = engine.sweeper.settle_in(prepare) {
+        let sweep = Sweep {
+            engine,
+            stats: engine.table.claim(),
+            program,
+        };
+        sweep.run();
+    }
+}
+
+/// The thread's own view.
+struct Sweep<'a> {
+    engine: &'a Engine,
+    stats: &'a stats::Slot,
+    /// The program's descriptor table, where the thread has one of its own.
+    program: Option<Program>,
+}
+
+impl Sweep<'_> {
+    fn side(&self) -> Side<'_> {
+        Side::Sweeper(self.program.as_ref())
+    }
+
+    fn run(&self) {
+        let me = &self.engine.sweeper;
+        let mut idle = 0;
+        let mut alert = 0u32;
+        // Something was in custody at the last look.
+        let mut seen = false;
+        let mut residues = Backoff::new();
+        while me.state.load(SeqCst) != STOPPING {
+            // What rings after this ends the next sleep at once.
+            let bell = me.bell.load(SeqCst);
+            let asleep = idle > IDLE_TICKS;
+            if asleep {
+                if me
+                    .state
+                    .compare_exchange(AWAKE, ASLEEP, SeqCst, SeqCst)
+                    .is_err()
+                {
+                    continue;
+                }
+                // A deferral before this point is seen here; one after it sees
+                // ASLEEP (both SeqCst, and a deferral ends with a locked swap).
+                if self.has_custody() {
+                    let _ = me.state.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
+                    idle = 0;
+                    continue;
+                }
             }
-            // A deferral before this point is seen here; one after it sees
-            // ASLEEP (both SeqCst, and a deferral ends with a locked swap).
-            if engine.segments().any(|s| s.custody.lock().n != 0) {
+            let short = seen || alert > 0 || self.engine.residues.take_starving();
+            let limit = match self.engine.residues.count() {
+                0 if asleep => None,
+                0 if short => Some(TICK_NS),
+                0 => Some(LONG_NS),
+                _ if short => Some(TICK_NS),
+                _ => Some(residues.limit()),
+            };
+            let limit = limit.map(|tv_nsec| Timespec { tv_sec: 0, tv_nsec });
+            me.bell.wait(bell, limit.as_ref());
+            if asleep {
                 let _ = me.state.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
                 idle = 0;
-                continue;
             }
+            me.answer(|| self.engine.residues.hand_off(self.side()));
+            if self.engine.residues.count() > 0 {
+                residues.step(|| self.serve());
+            }
+            let (busy, fresh, overdue) = self.look();
+            alert = if overdue {
+                ALERT_TICKS
+            } else {
+                alert.saturating_sub(1)
+            };
+            // One check after a look that saw something; then a long tick
+            // again, or a busy server would have the short ones all the time.
+            seen = fresh && !seen;
+            idle = if busy || overdue || alert > 0 {
+                0
+            } else {
+                idle + 1
+            };
         }
-        let tick = if seen || alert > 0 { TICK_NS } else { LONG_NS };
-        pause(engine, asleep, tick);
-        if asleep {
-            let _ = me.state.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
-            idle = 0;
-        }
+        self.serve();
+        me.answer(|| self.engine.residues.hand_off(self.side()));
+    }
+
+    /// Whether something is in custody. Where a thread is inside at the
+    /// moment, something may be; nobody waits for it here.
+    fn has_custody(&self) -> bool {
+        self.engine
+            .segments()
+            .any(|s| s.custody.try_lock().is_none_or(|c| c.n != 0))
+    }
+
+    /// A round over the residues; whether one of them came to an end.
+    fn serve(&self) -> bool {
+        let before = self.engine.residues.count();
+        self.engine.residues.serve(self.side(), |fd, id, end| {
+            self.engine.residue_over(fd, id, end);
+        });
+        self.engine.residues.count() < before
+    }
+
+    /// A look at every thread's custody: whether work is going on, something
+    /// is there, and something was overdue, which is flushed.
+    fn look(&self) -> (bool, bool, bool) {
+        let me = &self.engine.sweeper;
         let now = me.tick.fetch_add(1, SeqCst) + 1;
         let (mut busy, mut fresh, mut overdue) = (false, false, false);
-        for seg in engine.segments() {
+        for seg in self.engine.segments() {
             // A stamp of the last two ticks means work is going on.
             busy |= now.wrapping_sub(seg.since.load(Relaxed)) < 3;
             if seg.pending.load(Acquire) == 0 {
@@ -113,22 +170,37 @@ fn run(engine: &Engine) {
                 continue;
             }
             if let Some(mut c) = seg.custody.try_lock() {
-                engine.flush_locked(seg, &mut c, stats, Counter::FlushAge, None);
+                let by = Flusher {
+                    stats: self.stats,
+                    program: self.program.as_ref(),
+                };
+                self.engine
+                    .flush_by(seg, &mut c, &by, Counter::FlushAge, None);
             }
             overdue = true;
         }
-        alert = if overdue {
-            ALERT_TICKS
+        (busy, fresh, overdue)
+    }
+}
+
+/// How long the sweeper waits between two tries to send residues: longer and
+/// longer while nothing comes of them.
+struct Backoff(i64);
+
+impl Backoff {
+    const fn new() -> Self {
+        Backoff(TICK_NS)
+    }
+
+    fn limit(&self) -> i64 {
+        self.0
+    }
+
+    fn step(&mut self, serve: impl FnOnce() -> bool) {
+        self.0 = if serve() {
+            TICK_NS
         } else {
-            alert.saturating_sub(1)
-        };
-        // One check after a look that saw something; then a long tick again,
-        // or a busy server would have the short ones all the time.
-        seen = fresh && !seen;
-        idle = if busy || overdue || alert > 0 {
-            0
-        } else {
-            idle + 1
+            (self.0 * 2).min(LONG_NS)
         };
     }
 }
@@ -137,76 +209,17 @@ fn run(engine: &Engine) {
 impl Engine {
     /// Is the sweeper until [`Engine::stop_sweeping`].
     pub fn sweep(&self) {
-        run(self);
+        let sweep = Sweep {
+            engine: self,
+            stats: self.table.claim(),
+            program: None,
+        };
+        sweep.run();
     }
 
     /// Ends [`Engine::sweep`].
     pub fn stop_sweeping(&self) {
         self.sweeper.stop();
-    }
-}
-
-/// Waits a tick, or until kicked; drains what became writable meanwhile.
-fn pause(engine: &Engine, asleep: bool, tick_ns: i64) {
-    let me = &engine.sweeper;
-    let tick = Timespec {
-        tv_sec: 0,
-        tv_nsec: tick_ns,
-    };
-    let Some(set) = engine
-        .residues
-        .epoll()
-        .filter(|_| engine.residues.count() > 0)
-    else {
-        let (word, limit) = if asleep {
-            (ASLEEP, None)
-        } else {
-            (AWAKE, Some(&tick))
-        };
-        me.state.wait(word, limit);
-        return;
-    };
-    if cfg!(loom) {
-        // Every socket may be writable at any time.
-        engine
-            .residues
-            .retry(|fd, id, end| engine.residue_over(fd, id, end));
-        return me.state.wait(u32::MAX, Some(&tick));
-    }
-    if me.eventfd.load(SeqCst) < 0 {
-        me.wire(engine);
-    }
-    let mut buf = [const { MaybeUninit::<epoll::Event>::uninit() }; 64];
-    // While anything is left, look again at times, and soon where the kernel
-    // lacked memory: the end of that gives no event.
-    let starving = engine.residues.take_starving();
-    let limit = if asleep && !starving {
-        Timespec {
-            tv_sec: 1,
-            tv_nsec: 0,
-        }
-    } else {
-        tick
-    };
-    let Ok((ready, _)) = epoll::wait(borrow(set), &mut buf, Some(&limit)) else {
-        return;
-    };
-    if ready.is_empty() && asleep || starving {
-        engine
-            .residues
-            .retry(|fd, id, end| engine.residue_over(fd, id, end));
-    }
-    for ev in ready.iter() {
-        let id = ev.data.u64();
-        if id == WAKE {
-            let mut n = [0; 8];
-            let _ = rustix::io::read(borrow(me.eventfd.load(SeqCst)), &mut n);
-            continue;
-        }
-        let id = id as u32;
-        engine
-            .residues
-            .drain(id, |fd, end| engine.residue_over(fd, id, end));
     }
 }
 
@@ -227,6 +240,13 @@ impl Engine {
                 slot.change(bits::RESIDUE, bits::ERROR);
             }
             _ => slot.clear(bits::RESIDUE),
+        }
+    }
+
+    /// The descriptor table of the calling thread of the program.
+    pub(crate) fn side(&self) -> Side<'static> {
+        Side::Program {
+            shared: self.sweeper.shares_table(),
         }
     }
 }

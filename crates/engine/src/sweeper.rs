@@ -1,18 +1,21 @@
-//! The sweeper: one thread that bounds how long bytes stay in custody while
-//! a handler computes (contract 5), and drains residues (contract 3).
+//! The sweeper: a thread of the library's own that bounds how long bytes stay
+//! in custody while a handler computes (contract 5), and sends what the kernel
+//! did not take (contract 3). What it does is in sweep.rs; here is its life.
 //!
-//! It is started at the first deferral, again after a fork, and sleeps while
-//! the process is idle. A deferral stamps its segment with the sweeper's tick
-//! count, so ages cost no clock. What the thread does stands in sweep.rs.
+//! It is started before the first deferral, again after a fork, and sleeps
+//! while the process is idle. The C library does not know of it, and it has a
+//! descriptor table of its own (`sys/thread.rs`, `sys/table.rs`). Where the
+//! kernel or a filter does not allow that, it stays in the program's table.
+//!
+//! A deferral stamps its segment with the sweeper's tick count, so ages cost
+//! no clock.
 
-use crate::engine::Engine;
 use crate::lock::Lock;
-use crate::numbers::borrow;
-use crate::residue::WAKE;
-use crate::sweep::spawn;
-use crate::sync::{AtomicI32, AtomicU32, Futex};
-use rustix::event::epoll;
-use rustix::fd::{FromRawFd, IntoRawFd, OwnedFd};
+use crate::sync::{AtomicBool, AtomicU32, Futex};
+use crate::sys::sched::is_real_time;
+use crate::sys::table::Program;
+use crate::sys::thread::Block;
+use std::ffi::c_void;
 use std::sync::atomic::Ordering::*;
 
 /// Ticks after which bytes in custody are overdue.
@@ -23,16 +26,41 @@ pub(crate) const AWAKE: u32 = 1;
 pub(crate) const ASLEEP: u32 = 2;
 pub(crate) const STOPPING: u32 = 3;
 
+/// The sweeper's descriptor table: not known yet.
+const STARTING: u32 = 0;
+/// One of its own.
+const OWN: u32 = 1;
+/// The program's.
+const SHARED: u32 = 2;
+/// It left the program's and could not reach back: another one is due, that
+/// stays.
+const REFUSED: u32 = 3;
+
+/// No request.
+const NOTHING: u32 = 0;
+/// To hand all that is left over to a process that stays behind.
+const HAND_OFF: u32 = 1;
+
+/// What the thread runs.
+#[derive(Clone, Copy)]
+pub(crate) struct Job {
+    pub main: extern "C" fn(*mut c_void),
+    pub arg: *mut c_void,
+}
+
 pub(crate) struct Sweeper {
     pub(crate) state: Futex,
     /// Advances while awake.
     pub tick: AtomicU32,
     /// Ticks after which bytes in custody are overdue: [`AGE`] but in tests.
     pub age: u32,
-    start: Lock<()>,
-    /// Wakes a sweeper that waits for writable sockets; -1 for none.
-    pub(crate) eventfd: AtomicI32,
-    pub(crate) thread: Futex,
+    /// Counts calls for the thread's attention; it sleeps on this.
+    pub bell: Futex,
+    table: Futex,
+    /// A table of its own is not to be tried (again).
+    share: AtomicBool,
+    request: Futex,
+    thread: Lock<Block>,
 }
 
 impl Sweeper {
@@ -41,136 +69,153 @@ impl Sweeper {
             state: Futex::new(NONE),
             tick: AtomicU32::new(AGE),
             age: AGE,
-            start: Lock::new(()),
-            eventfd: AtomicI32::new(-1),
-            thread: Futex::new(0),
+            bell: Futex::new(0),
+            table: Futex::new(STARTING),
+            share: AtomicBool::new(false),
+            request: Futex::new(NOTHING),
+            thread: Lock::new(Block::new()),
         }
     }
 
-    /// Called after something was put into custody: false if there can be no
-    /// sweeper, so nothing may stay there.
+    /// Whether there is a sweeper, started if need be: without one nothing may
+    /// be deferred. `job` outlives it.
     #[inline]
-    pub fn ensure(&self, engine: &Engine) -> bool {
-        self.state.load(SeqCst) == AWAKE || self.rouse(engine)
+    pub fn ensure(&self, job: impl FnOnce() -> Job) -> bool {
+        matches!(self.state.load(Relaxed), AWAKE | ASLEEP) || self.launch(job())
+    }
+
+    /// Called after something was put into custody.
+    #[inline]
+    pub fn rouse(&self) {
+        if self.state.load(SeqCst) == ASLEEP {
+            self.kick();
+        }
+    }
+
+    /// Has the thread look again at once.
+    #[cold]
+    pub fn kick(&self) {
+        let _ = self
+            .state
+            .compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
+        self.bell.fetch_add(1, SeqCst);
+        self.bell.wake();
     }
 
     #[cold]
-    fn rouse(&self, engine: &Engine) -> bool {
-        match self.state.load(SeqCst) {
-            NONE => self.launch(engine),
-            ASLEEP => {
-                self.kick(engine);
-                true
-            }
-            _ => true,
-        }
-    }
-
-    /// Wakes the sweeper to look again, starting it if need be.
-    pub fn kick(&self, engine: &Engine) {
-        if self.state.load(SeqCst) == NONE {
-            self.launch(engine);
-            return;
-        }
-        if self
-            .state
-            .compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst)
-            .is_ok()
-        {
-            self.state.wake();
-            self.ring();
-        }
-    }
-
-    fn launch(&self, engine: &Engine) -> bool {
-        let _g = self.start.lock();
+    fn launch(&self, job: Job) -> bool {
+        let mut thread = self.thread.lock();
         if self.state.load(SeqCst) != NONE {
             return true;
         }
+        if cfg!(loom) {
+            // The model runs it: Engine::sweep.
+            self.table.store(SHARED, SeqCst);
+            self.state.store(AWAKE, SeqCst);
+            return true;
+        }
+        // It would inherit the policy, and then wait for the program's threads.
+        if is_real_time() {
+            return false;
+        }
         self.state.store(AWAKE, SeqCst);
-        self.wire(engine);
-        let ok = spawn(engine);
-        if !ok {
+        loop {
+            self.table.store(STARTING, SeqCst);
+            // SAFETY: no thread of this block runs: the state was NONE, or it
+            // was joined below. The job obeys sys/thread.rs.
+            if unsafe { thread.start(job.main, job.arg) }.is_err() {
+                self.state.store(NONE, SeqCst);
+                return false;
+            }
+            while self.table.load(SeqCst) == STARTING {
+                self.table.wait(STARTING, None);
+            }
+            if self.table.load(SeqCst) != REFUSED {
+                return true;
+            }
+            thread.join();
+            self.share.store(true, SeqCst);
+        }
+    }
+
+    /// The first thing that the thread does: the program's table, if it has
+    /// left that, and then `prepare`. `None`: it must end.
+    pub fn settle_in(&self, prepare: impl FnOnce()) -> Option<Option<Program>> {
+        let (table, program) = if self.share.load(SeqCst) {
+            (SHARED, Some(None))
+        } else {
+            match Program::leave() {
+                Ok(program) => {
+                    prepare();
+                    (OWN, Some(Some(program)))
+                }
+                Err(_) => (REFUSED, None),
+            }
+        };
+        self.table.store(table, SeqCst);
+        self.table.wake();
+        program
+    }
+
+    /// Whether the thread has the program's descriptor table.
+    pub fn shares_table(&self) -> bool {
+        self.table.load(Relaxed) == SHARED
+    }
+
+    /// From the next start on the thread stays in the program's table.
+    pub fn share_table(&self) {
+        self.share.store(true, SeqCst);
+    }
+
+    /// Whether there is a thread.
+    pub fn is_there(&self) -> bool {
+        self.state.load(SeqCst) != NONE
+    }
+
+    /// Ends the thread and waits until it is gone; [`Sweeper::ensure`] starts
+    /// another one.
+    pub fn stop(&self) {
+        let thread = self.thread.lock();
+        if self.state.swap(STOPPING, SeqCst) != NONE {
+            self.bell.fetch_add(1, SeqCst);
+            self.bell.wake();
+            if !cfg!(loom) {
+                thread.join();
+                self.state.store(NONE, SeqCst);
+            }
+        } else {
             self.state.store(NONE, SeqCst);
         }
-        ok
     }
 
-    /// Makes the descriptors that residues will need, before there is the
-    /// sweeper's thread: a descriptor appears at the lowest number before it
-    /// is moved out of the way, and another thread could see the gap. (The
-    /// kernel also makes room for high numbers faster while there is one
-    /// thread.) Where it fails, the residues' own attempt decides.
-    pub(crate) fn wire(&self, engine: &Engine) {
-        let Ok(set) = engine.residues.epoll_or_new() else {
+    /// Has the thread hand over what is left of all streams to a process that
+    /// stays behind, and waits until it has.
+    pub fn request_hand_off(&self) {
+        if !self.is_there() {
             return;
-        };
-        let flags = rustix::event::EventfdFlags::CLOEXEC | rustix::event::EventfdFlags::NONBLOCK;
-        if let Ok(e) = rustix::event::eventfd(0, flags) {
-            let data = epoll::EventData::new_u64(WAKE);
-            let e = crate::numbers::to_high(e);
-            let _ = epoll::add(borrow(set), &e, data, epoll::EventFlags::IN);
-            self.eventfd.store(e.into_raw_fd(), SeqCst);
+        }
+        self.request.store(HAND_OFF, SeqCst);
+        self.kick();
+        while self.request.load(SeqCst) == HAND_OFF {
+            self.request.wait(HAND_OFF, None);
         }
     }
 
-    /// Ends the thread and waits for it (engines of tests; a process that
-    /// exits just ends).
-    pub fn stop(&self) {
-        let was = self.state.swap(STOPPING, SeqCst);
-        if was == NONE {
-            return;
+    /// Runs `hand_off` if it was asked for (on the thread).
+    pub fn answer(&self, hand_off: impl FnOnce()) {
+        if self.request.load(SeqCst) == HAND_OFF {
+            hand_off();
+            self.request.store(NOTHING, SeqCst);
+            self.request.wake();
         }
-        self.state.wake();
-        self.ring();
-        while self.thread.load(SeqCst) != 0 {
-            self.thread.wait(1, None);
-        }
-        self.close_eventfd();
     }
 
     /// In a forked child there is no sweeper yet.
     pub fn forked(&self) {
         self.state.store(NONE, SeqCst);
-        self.thread.store(0, SeqCst);
-        // SAFETY: the child has one thread.
-        unsafe { self.start.reset() };
-        self.close_eventfd();
-    }
-
-    /// Where no sweeper uses it: the thread is gone, or is not in this process.
-    fn close_eventfd(&self) {
-        let e = self.eventfd.swap(-1, SeqCst);
-        if e >= 0 {
-            // SAFETY: ours, and the swap took the only reference to it.
-            drop(unsafe { OwnedFd::from_raw_fd(e) });
-        }
-    }
-
-    /// Wakes a sweeper that waits for writable sockets.
-    fn ring(&self) {
-        let e = self.eventfd.load(SeqCst);
-        if e >= 0 {
-            let _ = rustix::io::write(borrow(e), &1u64.to_ne_bytes());
-        }
-    }
-
-    /// Keeps a launch from happening during a fork.
-    pub fn hold(&self) {
-        self.start.hold();
-    }
-
-    /// Ends [`Sweeper::hold`].
-    ///
-    /// # Safety
-    /// The calling thread called `hold`.
-    pub unsafe fn release(&self) {
-        // SAFETY: the caller's promise.
-        unsafe { self.start.release() }
-    }
-
-    /// Whether `fd` is the wake-up descriptor.
-    pub fn is_private(&self, fd: i32) -> bool {
-        self.eventfd.load(Relaxed) == fd
+        self.request.store(NOTHING, SeqCst);
+        // SAFETY: the child has one thread; whoever held the lock is not in it.
+        unsafe { self.thread.reset() };
+        self.thread.lock().forked();
     }
 }

@@ -41,13 +41,17 @@ impl Engine {
             let blocking = flags & MSG_DONTWAIT == 0 && blocks(fd);
             // For this number, which may be a duplicate of the residue's.
             let over = |_, end: &Standing| self.residue_over(fd, id, end);
+            let side = self.side();
             let standing = if blocking {
-                self.residues.drain_blocking(id, over)
+                self.residues.drain_blocking(side, id, over)
             } else {
-                self.residues.drain(id, over)
+                Ok(self.residues.drain(side, id, over))
             };
-            if standing == Standing::Left {
-                return Verdict::Err(EAGAIN);
+            match standing {
+                Ok(Standing::Left) => return Verdict::Err(EAGAIN),
+                Err(e) => return Verdict::Err(e),
+                // The sweeper shall let the socket go.
+                Ok(_) => self.sweeper.kick(),
             }
         }
         match self.take_error(slot) {

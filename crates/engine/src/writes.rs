@@ -131,19 +131,24 @@ impl Engine {
         seg.stats.add(Counter::Made, 1);
     }
 
-    /// Whether there is nothing for [`Engine::after_write`] to do. Takes no
-    /// lock and leaves errno alone.
+    /// Whether there is nothing for [`Engine::after_write`] to do after a
+    /// plain call that sends gave `result`. Takes no lock and leaves errno
+    /// alone.
     #[inline]
     #[must_use]
-    pub fn wrote_plainly(&self, seg: &Segment, fd: i32, flags: i32) -> bool {
+    pub fn wrote_plainly(&self, seg: &Segment, fd: i32, flags: i32, result: isize) -> bool {
         const LOOK: u64 = bits::KIND | bits::FULL | bits::HELD_BACK;
-        flags & MSG_MORE == 0
+        let Some(slot) = self.slots.get(fd) else {
+            return false;
+        };
+        let plainly = flags & MSG_MORE == 0
             && !seg.explicit.get()
             && seg.flight.get() < 0
-            && self
-                .slots
-                .get(fd)
-                .is_some_and(|s| s.state() & LOOK == bits::STREAM)
+            && slot.state() & LOOK == bits::STREAM;
+        if plainly && result > 0 {
+            slot.credit.spend(result as usize);
+        }
+        plainly
     }
 
     /// What is to be done with a call that sends on `fd` and is never
@@ -156,6 +161,8 @@ impl Engine {
             seg.stats.add(Counter::Made, 1);
             return Verdict::Pass;
         };
+        // How much it sends is not followed.
+        slot.credit.forget();
         if asks != Asks::Bytes {
             self.settle(slot, fd, seg.stats, Counter::FlushCall);
         }
@@ -259,6 +266,9 @@ impl Engine {
         let Some(slot) = self.slots.get(fd) else {
             return;
         };
+        if result > 0 {
+            slot.credit.spend(result as usize);
+        }
         let state = slot.state();
         match state & bits::KIND {
             bits::UNKNOWN if result >= 0 => self.classify(fd),

@@ -17,10 +17,10 @@ const BOUND: usize = 16 << 20;
 /// One thread's custody may come on top.
 const CUSTODY: usize = 256 << 10;
 
-/// Shared memory of this process that is resident.
+/// Memory of this process that is resident, without that of files.
 fn resident() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|l| l.strip_prefix("RssShmem:"));
+    let line = status.lines().find_map(|l| l.strip_prefix("RssAnon:"));
     let kib: usize = line.unwrap().trim_end_matches("kB").trim().parse().unwrap();
     kib * 1024
 }
@@ -47,7 +47,9 @@ fn fill(bytes: &[u8], most: usize) -> usize {
     }
     let promised = w.count(Counter::ResidueBytes) as usize;
     let used = resident() - before;
-    assert!(used <= BOUND + CUSTODY, "{used} bytes of memory");
+    // The table of streams counts too: 64 bytes for each of 4096.
+    let most = BOUND + CUSTODY + 64 * 4096;
+    assert!(used <= most, "{used} bytes of memory");
     // It was the memory that set the bound, and nothing before it.
     assert!(used > BOUND / 2, "{used} bytes of memory");
     flush.stop(None);
@@ -71,6 +73,6 @@ fn residues_of_every_size() {
     // Large ones: nearly all of it is bytes.
     let promised = fill(&pattern(16_000, 1), 1100);
     assert!(promised > BOUND / 2 && promised <= BOUND, "{promised}");
-    // Just over a page: what they need beside their bytes counts too.
-    fill(&pattern(4100, 2), 1800);
+    // Just over two pages: what they need beside their bytes counts too.
+    fill(&pattern(8200, 2), 1800);
 }

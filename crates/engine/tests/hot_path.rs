@@ -67,8 +67,12 @@ fn warm(w: &World, h: &Hands) {
     assert!(locks_taken() > 0);
 }
 
+/// Locks are counted for the whole process: one test at a time.
+static ALONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+
 /// Rounds as servers make them, of a few streams each.
 fn rounds(w: &World, sends: impl Fn(&Hands, i32)) {
+    let _alone = ALONE.lock();
     let h = w.hands();
     warm(w, &h);
     let mut pairs: Vec<_> = (0..4).map(|_| w.pair(None)).collect();
@@ -123,6 +127,7 @@ fn corked_writes() {
 /// Each write turns to another stream than the one before.
 #[test]
 fn writes_in_turn() {
+    let _alone = ALONE.lock();
     for policy in [Policy::Coalesce, Policy::Batch] {
         let w = world(policy);
         let h = w.hands();

@@ -1,34 +1,31 @@
-//! What the kernel did not take of bytes that were promised: kept, and
-//! drained as the socket becomes writable (contract 3).
+//! What the kernel did not take of bytes that were promised: kept, and sent
+//! as the socket becomes writable (contract 3).
 //!
-//! Each residue has a private duplicate of its socket in a high descriptor
-//! range, so that it outlives a close by the program. Its bytes stand in
-//! memory that a forked child shares, with a header that tells the child how
-//! far its parent got; all else is each process's own.
-//! Residues are rare (the kernel's buffer must be full), so one lock for all
-//! of them is enough. The sweeper drains them (sweep.rs); a write on the
-//! stream drains inline first.
+//! Residues are rare: a promise is made only where the socket has room
+//! (`stream/credit.rs`), so the machine must be short of socket memory. One
+//! lock for all of them is enough, and trying again now and then does for
+//! events.
+//!
+//! The sweeper has a descriptor of its own for each, so that a residue
+//! outlives a close by the program. A forked child sees in a shared table how
+//! far its parent got ([`progress`]).
 
 mod ends;
-mod headroom;
+mod entry;
 pub(crate) mod last_resort;
-mod one;
-mod processes;
+mod memory_budget;
+mod progress;
 mod reserve;
-mod room;
 
 use crate::backend::{Backend, Direct};
 use crate::lock::Lock;
-use crate::numbers::{borrow, duplicate, to_high};
-use crate::sync::{AtomicBool, AtomicI32, AtomicU32, AtomicUsize};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Futex};
 pub(crate) use ends::await_other_process;
-use headroom::Headroom;
+use entry::{Hold, Residue};
+pub(crate) use entry::{Side, Standing};
 use libc::iovec;
-pub(crate) use one::Standing;
-use one::{HEAD, Residue, Shared, memory};
-use reserve::Reserve;
-use rustix::event::epoll;
-use rustix::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
+use progress::Progress;
+use reserve::{Reserve, memory};
 use std::sync::atomic::Ordering::*;
 
 /// Memory of the process's residues above which nothing more is promised.
@@ -43,19 +40,18 @@ pub(crate) struct Residues {
     /// Promises refused for want of room.
     refused: AtomicU32,
     count: AtomicU32,
-    /// The epoll set of the private duplicates; -1 while there is none.
-    epoll: AtomicI32,
-    /// One of them waits for something that gives no event.
+    /// One of them waits for something other than room in its socket.
     starving: AtomicBool,
-    /// Whether more of them will find descriptors.
-    pub(crate) headroom: Headroom,
+    /// Counts the sweeper's rounds: who waits for it to fetch a socket sleeps
+    /// on this.
+    rounds: Futex,
+    progress: Progress,
     /// Drains them: plain calls, but in tests.
     pub(crate) backend: Box<dyn Backend>,
 }
 
 struct List {
     head: *mut Residue,
-    next_id: u32,
     reserve: Reserve,
 }
 
@@ -63,36 +59,42 @@ struct List {
 unsafe impl Send for List {}
 
 impl List {
-    fn each(&self, mut f: impl FnMut(&mut Residue)) {
-        let mut at = self.head;
-        while !at.is_null() {
-            // SAFETY: the list belongs to its lock, which the caller holds.
-            let r = unsafe { &mut *at };
-            f(r);
-            at = r.next;
+    /// Runs `f` on each, and takes those off for which it is true.
+    fn retain_not(&mut self, mut f: impl FnMut(&mut Reserve, &mut Residue) -> bool) {
+        let mut at: *mut *mut Residue = &raw mut self.head;
+        // SAFETY: the list belongs to its lock, which the caller holds; links
+        // lead to residues that live until they are taken off.
+        unsafe {
+            while !(*at).is_null() {
+                let r = &mut **at;
+                let next = r.next;
+                if f(&mut self.reserve, r) {
+                    *at = next;
+                } else {
+                    at = &raw mut (**at).next;
+                }
+            }
         }
     }
 }
 
-/// Data of the wake-up descriptor in the epoll set.
-pub(crate) const WAKE: u64 = u64::MAX;
-
 impl Residues {
-    pub fn new() -> Self {
-        Residues {
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn new() -> rustix::io::Result<Self> {
+        Ok(Residues {
             list: Lock::new(List {
                 head: std::ptr::null_mut(),
-                next_id: 1,
                 reserve: Reserve::none(),
             }),
             memory: AtomicUsize::new(BOUND),
             refused: AtomicU32::new(0),
             count: AtomicU32::new(0),
-            epoll: AtomicI32::new(-1),
             starving: AtomicBool::new(false),
-            headroom: Headroom::new(),
+            rounds: Futex::new(0),
+            progress: Progress::new()?,
             backend: Box::new(Direct),
-        }
+        })
     }
 
     /// Residues there are.
@@ -100,19 +102,14 @@ impl Residues {
         self.count.load(Acquire)
     }
 
-    /// Whether one of them is to be tried again without an event; asks once.
+    /// Whether one of them waits for the kernel's memory; asks once.
     pub fn take_starving(&self) -> bool {
         self.starving.swap(false, Relaxed)
     }
 
-    /// The epoll set of sockets that are to become writable, if any.
-    pub fn epoll(&self) -> Option<i32> {
-        Some(self.epoll.load(Acquire)).filter(|e| *e >= 0)
-    }
-
     /// Keeps the bytes of `pieces` after the first `skip`, and tells `publish`
     /// the number to store in the stream's slot before anybody can drain it.
-    /// Fails without memory or descriptors.
+    /// Fails without memory.
     pub fn keep(
         &self,
         fd: i32,
@@ -123,16 +120,15 @@ impl Residues {
     ) -> Result<(), ()> {
         let len = total - skip;
         let mut list = self.list.lock();
-        let set = self.epoll_or_new()?;
-        let private = duplicate(fd).map_err(drop)?;
-        let place = self.place(&mut list, len).ok_or(())?;
-        let (r, shared, home) = (place.residue, place.shared, place.home);
-        let id = list.next_id;
-        list.next_id = id.wrapping_add(1).max(1);
-        // SAFETY: room for a residue and for HEAD + len bytes; the
-        // pieces are valid (they stand in locked custody).
+        let id = self.progress.claim().ok_or(())?;
+        let Some(place) = self.place(&mut list, len) else {
+            self.progress.free(id);
+            return Err(());
+        };
+        // SAFETY: room for a residue and for len bytes; the pieces are valid
+        // (they are in locked custody).
         unsafe {
-            let mut to = shared.cast::<u8>().add(HEAD);
+            let mut to = place.bytes;
             let mut skip = skip;
             for p in pieces {
                 let s = skip.min(p.iov_len);
@@ -140,59 +136,38 @@ impl Residues {
                 std::ptr::copy_nonoverlapping(p.iov_base.cast::<u8>().add(s), to, p.iov_len - s);
                 to = to.add(p.iov_len - s);
             }
-            shared.write(Shared::new());
-            r.write(Residue {
+            place.residue.write(Residue {
                 next: list.head,
                 id,
-                private: private.as_raw_fd(),
+                hold: Hold::Unfetched,
                 fd,
+                lent: false,
                 starved: false,
                 len,
-                shared,
-                home,
+                done: 0,
+                error: 0,
+                bytes: place.bytes,
+                home: place.home,
             });
         }
-        let watch = epoll::EventFlags::OUT | epoll::EventFlags::ET;
-        let data = epoll::EventData::new_u64(u64::from(id));
-        if epoll::add(borrow(set), &private, data, watch).is_err() {
-            // SAFETY: nothing else knows it yet.
-            unsafe { self.vacate(&mut list.reserve, r) };
-            return Err(());
-        }
-        let _ = private.into_raw_fd();
-        list.head = r;
+        list.head = place.residue;
         self.memory.fetch_add(memory(len), Relaxed);
         self.count.fetch_add(1, Release);
         publish(id);
         Ok(())
     }
 
-    /// The epoll set, made now if there is none.
-    pub fn epoll_or_new(&self) -> Result<i32, ()> {
-        if let Some(e) = self.epoll() {
-            return Ok(e);
-        }
-        let e = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(drop)?;
-        let e = to_high(e).into_raw_fd();
-        self.epoll.store(e, Release);
-        Ok(e)
-    }
-
-    /// Gives the epoll set and the reserve back: the engine ends.
+    /// Gives the reserve back: the engine ends.
     pub fn close(&mut self) {
-        self.list.lock().reserve.leave();
-        let e = self.epoll.swap(-1, AcqRel);
-        if e >= 0 {
-            // SAFETY: ours, and the swap took the only reference to it.
-            drop(unsafe { OwnedFd::from_raw_fd(e) });
-        }
+        self.list.lock().reserve.unmap();
     }
 
-    /// Runs `f` on residue `id` (`None` if it is gone), under the lock; then
-    /// lets it go if it is over.
-    fn look<R>(&self, id: u32, f: impl FnOnce(Option<&mut Residue>) -> R) -> R {
+    /// Runs `f` on residue `id` (`None` if it is not this process's, or gone),
+    /// under the lock; then lets it go if it is over.
+    fn look<R>(&self, side: Side, id: u32, f: impl FnOnce(Option<&mut Residue>) -> R) -> R {
         let mut list = self.list.lock();
-        // SAFETY: list and residues belong to the lock, which is held.
+        // SAFETY: the list belongs to its lock, which is held; links lead to
+        // residues that live until they are taken off.
         unsafe {
             let mut at: *mut *mut Residue = &raw mut list.head;
             while !(*at).is_null() && (**at).id != id {
@@ -204,47 +179,43 @@ impl Residues {
             let r = &mut **at;
             let got = f(Some(r));
             self.starving.fetch_or(r.starved, Relaxed);
-            if r.over() {
-                *at = r.next;
-                self.let_go(&mut list.reserve, r);
+            let next = r.next;
+            if r.over() && self.let_go(side, &mut list.reserve, r) {
+                *at = next;
             }
             got
         }
     }
 
-    /// Runs `f` on residue `id`, if it is there.
-    fn with<R>(&self, id: u32, f: impl FnOnce(&mut Residue) -> R) -> Option<R> {
-        self.look(id, |r| r.map(f))
-    }
-
-    fn let_go(&self, reserve: &mut Reserve, r: *mut Residue) {
-        // SAFETY: r was just taken off the list, under the lock; nobody else
-        // has a pointer to it.
-        unsafe {
-            if (*r).private >= 0 {
-                let private = OwnedFd::from_raw_fd((*r).private);
-                // The program's own descriptor keeps the socket, and so the
-                // registration, alive: closing is not enough.
-                if let Some(set) = self.epoll() {
-                    let _ = epoll::delete(borrow(set), &private);
-                }
-            }
-            self.memory.fetch_sub(memory((*r).len), Relaxed);
-            self.count.fetch_sub(1, Release);
-            self.vacate(reserve, r);
+    /// Lets a residue go that is over, if `side` can: the sweeper's descriptor
+    /// is for the sweeper to close.
+    fn let_go(&self, side: Side, reserve: &mut Reserve, r: &mut Residue) -> bool {
+        r.let_go(side);
+        if matches!(r.hold, Hold::Held(_)) {
+            return false;
         }
+        self.progress.free(r.id);
+        self.memory.fetch_sub(memory(r.len), Relaxed);
+        self.count.fetch_sub(1, Release);
+        // SAFETY: the caller takes it off the list, under the lock; nobody
+        // else has a pointer to it.
+        unsafe { self.vacate(reserve, r) };
+        true
     }
 
     /// Drains residue `id` and says how it stands; one that is gone is done.
     /// If nothing is left, tells `end` its descriptor (-1 for none) under the
     /// lock: the number cannot get a new residue meanwhile.
-    pub fn drain(&self, id: u32, end: impl FnOnce(i32, &Standing)) -> Standing {
-        self.look(id, |r| {
+    pub fn drain(&self, side: Side, id: u32, end: impl FnOnce(i32, &Standing)) -> Standing {
+        self.look(side, id, |r| {
             let Some(r) = r else {
+                if self.progress.is_left(id) {
+                    return Standing::Left;
+                }
                 end(-1, &Standing::Done);
                 return Standing::Done;
             };
-            r.drain(&*self.backend);
+            r.drain(side, &*self.backend, &self.progress);
             let now = r.standing();
             if now != Standing::Left {
                 end(r.fd, &now);
@@ -254,99 +225,154 @@ impl Residues {
         })
     }
 
+    /// The program's descriptor of residue `id` is not the socket's any more:
+    /// only the library's own is of use.
+    pub fn orphan(&self, id: u32) {
+        self.any(|r| {
+            if r.id == id {
+                r.fd = -1;
+                if r.hold == Hold::Unfetched {
+                    r.error = libc::EBADF;
+                }
+            }
+            false
+        });
+    }
+
     /// Drops what is left of residue `id`, and its hold on the socket.
-    pub fn discard(&self, id: u32) {
-        self.with(id, |r| {
-            r.shared().error.store(libc::ECONNRESET, Release);
-            r.fd = -1;
+    pub fn discard(&self, side: Side, id: u32) {
+        self.look(side, id, |r| {
+            if let Some(r) = r {
+                r.error = libc::ECONNRESET;
+                r.fd = -1;
+            }
         });
     }
 
     /// The program shuts its socket down: once the bytes are out. False if
     /// they are, so that the plain call is due.
-    pub fn shutdown_later(&self, id: u32, how: i32) -> bool {
-        self.with(id, |r| {
-            // Before the look at what is left: in a child the parent does it,
-            // if it sees this in time.
-            r.shared().shutdown.store(how, SeqCst);
-            r.drain(&*self.backend);
-            r.private >= 0 || r.standing() == Standing::Left
-        })
-        .unwrap_or(false)
+    pub fn shutdown_later(&self, side: Side, id: u32, how: i32) -> bool {
+        // Before the look at what is left: where another process sends, it
+        // does this too, if it sees it in time.
+        self.progress.set_shutdown(id, how);
+        self.drain(side, id, |_, _| ()) == Standing::Left
     }
 
     /// Whether a shutdown waits for the bytes of residue `id`.
     pub fn is_shut(&self, id: u32) -> bool {
-        self.with(id, |r| r.shared().shutdown.load(SeqCst) != -1)
-            .unwrap_or(false)
+        self.progress.shutdown(id).is_some()
     }
 
-    /// The program closed the descriptor (or asked for the error): the
-    /// residue lives on by itself until it is out.
-    pub fn detach(&self, id: u32) {
-        self.with(id, |r| {
+    /// Before the program's descriptor of residue `id` is closed: the residue
+    /// lives on by itself. False while the library has no descriptor of its
+    /// own yet: [`Residues::await_round`] and ask again; `None` if it cannot
+    /// have one.
+    pub fn detach(&self, side: Side, id: u32) -> Option<bool> {
+        self.look(side, id, |r| {
+            let Some(r) = r else { return Some(true) };
+            r.drain(side, &*self.backend, &self.progress);
+            r.fetch(side);
+            match r.hold {
+                _ if r.standing() != Standing::Left => {}
+                Hold::Held(_) => {}
+                Hold::Unfetched => return Some(false),
+                Hold::Refused => return None,
+            }
             r.fd = -1;
-            r.drain(&*self.backend);
-        });
+            Some(true)
+        })
     }
 
-    /// Whether `fd` is one of ours, not the program's.
-    pub fn is_private(&self, fd: i32) -> bool {
-        self.epoll() == Some(fd) || self.count() != 0 && self.any(|r| r.private == fd)
+    /// The sweeper's rounds so far.
+    pub fn rounds(&self) -> u32 {
+        self.rounds.load(SeqCst)
+    }
+
+    /// Waits until the sweeper has made a round after `seen`.
+    pub fn await_round(&self, seen: u32) {
+        let limit = rustix::time::Timespec {
+            tv_sec: 0,
+            tv_nsec: 10_000_000,
+        };
+        self.rounds.wait(seen, Some(&limit));
+    }
+
+    /// Whether `fd` is the library's own in the program's table.
+    pub fn is_private(&self, side: Side, fd: i32) -> bool {
+        let shared = matches!(side, Side::Program { shared: true });
+        shared && self.count() != 0 && self.any(|r| r.hold == Hold::Held(fd))
+    }
+
+    /// The program gives the number `fd` a meaning of its own: the library's
+    /// descriptor there moves away.
+    pub fn make_way(&self, side: Side, fd: i32) {
+        if self.is_private(side, fd) {
+            self.any(|r| {
+                if r.hold == Hold::Held(fd) {
+                    let new = crate::numbers::duplicate(fd);
+                    r.hold = new.map_or(Hold::Refused, |fd| Hold::Held(fd.into_raw()));
+                }
+                false
+            });
+        }
     }
 
     fn any(&self, mut f: impl FnMut(&mut Residue) -> bool) -> bool {
         let mut found = false;
-        self.list.lock().each(|r| found |= f(r));
+        self.list.lock().retain_not(|_, r| {
+            found |= f(r);
+            false
+        });
         found
     }
 
-    /// Tries all, and tells `end` of each that is over.
-    pub fn retry(&self, end: impl FnMut(i32, u32, &Standing)) {
-        self.drain_all(end, |_| false);
+    /// The sweeper's round: fetches sockets, sends what goes, and tells `end`
+    /// of each that is over.
+    pub fn serve(&self, side: Side, end: impl FnMut(i32, u32, &Standing)) {
+        self.drain_all(side, end, |_| false);
+        self.rounds.fetch_add(1, SeqCst);
+        self.rounds.wake();
     }
 
     /// Tries all, tells `end` of each that is over, and lets those go;
     /// whether any that `counts` is left.
     fn drain_all(
         &self,
+        side: Side,
         mut end: impl FnMut(i32, u32, &Standing),
         counts: impl Fn(&Residue) -> bool,
     ) -> bool {
-        let mut list = self.list.lock();
         let mut left = false;
-        // SAFETY: list and residues belong to the lock, which is held.
-        unsafe {
-            let mut at: *mut *mut Residue = &raw mut list.head;
-            while !(*at).is_null() {
-                let r = &mut **at;
-                r.drain(&*self.backend);
-                self.starving.fetch_or(r.starved, Relaxed);
-                let now = r.standing();
-                if now != Standing::Left && r.fd >= 0 {
-                    end(r.fd, r.id, &now);
-                    r.fd = -1;
-                }
-                left |= now == Standing::Left && counts(r);
-                if r.over() {
-                    *at = r.next;
-                    self.let_go(&mut list.reserve, r);
-                } else {
-                    at = &raw mut (**at).next;
-                }
+        self.list.lock().retain_not(|reserve, r| {
+            r.fetch(side);
+            r.drain(side, &*self.backend, &self.progress);
+            self.starving.fetch_or(r.starved, Relaxed);
+            let now = r.standing();
+            if now != Standing::Left && r.fd >= 0 {
+                end(r.fd, r.id, &now);
+                r.fd = -1;
             }
-        }
+            left |= now == Standing::Left && counts(r);
+            r.over() && self.let_go(side, reserve, r)
+        });
         left
     }
 
-    /// The least private descriptor from `least` on.
-    pub fn next_private(&self, least: i32) -> Option<i32> {
-        let mut next = self.epoll().filter(|e| *e >= least);
-        self.list.lock().each(|r| {
-            if r.private >= least {
-                next = Some(next.map_or(r.private, |n| n.min(r.private)));
-            }
-        });
-        next
+    /// In a forked child: the parent sends, the child only watches.
+    pub fn forked(&self) {
+        // SAFETY: the child has one thread.
+        unsafe { self.list.reset() };
+        let mut list = self.list.lock();
+        // What the list leads to is the parent's, and may be half made.
+        list.head = std::ptr::null_mut();
+        list.reserve = Reserve::none();
+        self.memory.store(BOUND, Relaxed);
+        self.refused.store(0, Relaxed);
+        self.count.store(0, Release);
+    }
+
+    /// A child has the stream of residue `id`: it is to be told of the end.
+    pub fn watch(&self, id: u32) {
+        self.progress.watch(id);
     }
 }

@@ -2,7 +2,7 @@
 //! promised, so that one thread's custody can always be kept without waiting
 //! for a peer. While it is missing or in use, nothing more is promised.
 
-use super::one::{HEAD, Residue, Shared};
+use super::entry::Residue;
 use crate::custody::{ARENA, OPS};
 use crate::sys;
 use std::ptr::null_mut;
@@ -10,50 +10,45 @@ use std::ptr::null_mut;
 /// Where a residue stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Home {
-    /// In mappings of its own.
+    /// In a mapping of its own.
     Own,
     /// In the reserve.
     Reserve,
-    /// In the reserve of the process that forked this one.
-    Inherited,
 }
 
-/// Room for a residue.
+/// Room for a residue and its bytes.
 pub(super) struct Place {
     pub residue: *mut Residue,
-    pub shared: *mut Shared,
+    pub bytes: *mut u8,
     pub home: Home,
 }
 
 const PAD: usize = 64;
+/// Where the bytes begin behind a residue.
+pub(super) const HEAD: usize = size_of::<Residue>().next_multiple_of(PAD);
 /// All bytes of a thread's custody, as residues of as many streams.
-const SHARED: usize = ARENA + OPS * (HEAD + PAD);
-const OWN: usize = OPS * size_of::<Residue>();
+const SIZE: usize = ARENA + OPS * (HEAD + PAD);
 
-/// Two mappings, untouched until they are needed.
+/// One mapping, untouched until it is needed.
 pub(super) struct Reserve {
-    shared: *mut u8,
-    own: *mut Residue,
-    /// Bytes and residues given out since it was last empty.
+    base: *mut u8,
+    /// Bytes given out since it was last empty.
     used: usize,
-    given: usize,
-    /// Residues that stand in it.
+    /// Residues that are in it.
     users: usize,
 }
 
 impl Reserve {
     pub const fn none() -> Self {
         Reserve {
-            shared: null_mut(),
-            own: null_mut(),
+            base: null_mut(),
             used: 0,
-            given: 0,
             users: 0,
         }
     }
 
     pub fn is_mapped(&self) -> bool {
-        !self.shared.is_null()
+        !self.base.is_null()
     }
 
     pub fn is_used(&self) -> bool {
@@ -62,34 +57,22 @@ impl Reserve {
 
     /// Has the kernel make it; whether it did.
     pub fn map(&mut self) -> bool {
-        let Ok(shared) = sys::map_shared(SHARED) else {
+        let Ok(base) = sys::map_private(SIZE) else {
             return false;
         };
-        let Ok(own) = sys::map_private(OWN) else {
-            // SAFETY: just made, and nobody knows it.
-            unsafe { sys::unmap(shared, SHARED) };
-            return false;
-        };
-        (self.shared, self.own) = (shared.cast(), own.cast());
+        self.base = base.cast();
         true
     }
 
     /// Room for a residue of `len` bytes, if there is any.
     pub fn take(&mut self, len: usize) -> Option<Place> {
         let size = (HEAD + len).next_multiple_of(PAD);
-        if !self.is_mapped() || self.given == OPS || self.used + size > SHARED {
+        if !self.is_mapped() || self.used + size > SIZE {
             return None;
         }
-        // SAFETY: used + size and given + 1 are inside the mappings.
-        let place = unsafe {
-            Place {
-                residue: self.own.add(self.given),
-                shared: self.shared.add(self.used).cast(),
-                home: Home::Reserve,
-            }
-        };
+        // SAFETY: used + size is inside the mapping.
+        let place = unsafe { place(self.base.add(self.used), Home::Reserve) };
         self.used += size;
-        self.given += 1;
         self.users += 1;
         Some(place)
     }
@@ -98,37 +81,52 @@ impl Reserve {
     pub fn give_back(&mut self) {
         self.users -= 1;
         if self.users == 0 {
-            (self.used, self.given) = (0, 0);
+            self.used = 0;
         }
     }
 
-    /// Lets go of it, unless residues stand in it: a forked child's is its
-    /// parent's, and those are only looked at.
-    pub fn leave(&mut self) {
+    /// Gives it back: the engine ends.
+    pub fn unmap(&mut self) {
         if self.is_mapped() && !self.is_used() {
-            // SAFETY: the two mappings, in which nothing stands.
-            unsafe {
-                sys::unmap(self.shared.cast(), SHARED);
-                sys::unmap(self.own.cast(), OWN);
-            }
+            // SAFETY: the mapping, in which nothing is.
+            unsafe { sys::unmap(self.base.cast(), SIZE) };
         }
         *self = Reserve::none();
     }
 }
 
-/// Room in mappings of its own for a residue of `len` bytes.
-pub(super) fn own(len: usize) -> Option<Place> {
-    let residue = sys::map_private(size_of::<Residue>()).ok()?;
-    match sys::map_shared(HEAD + len) {
-        Ok(shared) => Some(Place {
-            residue: residue.cast(),
-            shared: shared.cast(),
-            home: Home::Own,
-        }),
-        Err(_) => {
-            // SAFETY: just made, and nobody knows it.
-            unsafe { sys::unmap(residue, size_of::<Residue>()) };
-            None
-        }
+/// A residue at `base`, and its bytes behind it.
+///
+/// # Safety
+/// There is room for HEAD bytes and those of the residue.
+unsafe fn place(base: *mut u8, home: Home) -> Place {
+    Place {
+        residue: base.cast(),
+        // SAFETY: the caller's promise.
+        bytes: unsafe { base.add(HEAD) },
+        home,
     }
+}
+
+/// Room in a mapping of its own for a residue of `len` bytes.
+pub(super) fn own(len: usize) -> Option<Place> {
+    let base = sys::map_private(HEAD + len).ok()?;
+    // SAFETY: HEAD + len bytes, just mapped.
+    Some(unsafe { place(base.cast(), Home::Own) })
+}
+
+/// Gives back what [`own`] made.
+///
+/// # Safety
+/// `residue` came from `own(len)`, and nothing refers to it or its bytes.
+pub(super) unsafe fn disown(residue: *mut Residue, len: usize) {
+    // SAFETY: the caller's promise.
+    unsafe { sys::unmap(residue.cast(), HEAD + len) };
+}
+
+/// The memory that a residue of `len` bytes takes: whole pages. Of a small one
+/// this is most.
+pub(super) fn memory(len: usize) -> usize {
+    const PAGE: usize = 4096;
+    (HEAD + len).next_multiple_of(PAGE)
 }

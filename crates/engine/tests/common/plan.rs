@@ -105,6 +105,8 @@ unsafe fn first(op: &Op, n: usize) -> i64 {
 pub fn planned(policy: Policy, change: fn(Engine) -> Engine) -> (World, Plan, Plan) {
     let (flush, drain) = (Plan::default(), Plan::default());
     let (f, d) = (Box::new(flush.clone()), Box::new(drain.clone()));
-    let world = world_on(policy, RuleSet::all(), |e| change(e).with_backends(f, d));
+    let world = world_on(policy, RuleSet::all(), |e| {
+        change(e).without_credit().with_backends(f, d)
+    });
     (world, flush, drain)
 }

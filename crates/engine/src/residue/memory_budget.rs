@@ -1,10 +1,9 @@
 //! Room for residues: their memory, bounded, and the reserve that is there
 //! when the system has none.
 
-use super::one::{HEAD, Residue};
+use super::entry::Residue;
 use super::reserve::{self, Home, Place, Reserve};
 use super::{BOUND, List, Residues};
-use crate::sys;
 use std::sync::atomic::Ordering::*;
 
 /// Refused promises from one attempt to have a reserve to the next.
@@ -14,7 +13,7 @@ impl Residues {
     /// Whether more promises may be made.
     #[inline]
     pub fn has_room(&self) -> bool {
-        (self.memory.load(Relaxed) < BOUND || self.prepare()) && self.headroom.is_enough()
+        self.memory.load(Relaxed) < BOUND || self.prepare()
     }
 
     /// There is no room. If that is because there is no reserve, makes it, or
@@ -50,20 +49,16 @@ impl Residues {
     /// It is on no list, and its bytes and itself are not used any more.
     pub(super) unsafe fn vacate(&self, reserve: &mut Reserve, r: *mut Residue) {
         // SAFETY: the caller's promise.
-        let (home, len, shared) = unsafe { ((*r).home, (*r).len, (*r).shared) };
+        let (home, len) = unsafe { ((*r).home, (*r).len) };
         match home {
-            // SAFETY: the two mappings that reserve::own made.
-            Home::Own => unsafe {
-                sys::unmap(shared.cast(), HEAD + len);
-                sys::unmap(r.cast(), size_of::<Residue>());
-            },
+            // SAFETY: it is the mapping that reserve::own made.
+            Home::Own => unsafe { reserve::disown(r, len) },
             Home::Reserve => {
                 reserve.give_back();
                 if !reserve.is_used() {
                     self.memory.fetch_sub(BOUND, Relaxed);
                 }
             }
-            Home::Inherited => {}
         }
     }
 }

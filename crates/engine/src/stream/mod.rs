@@ -1,0 +1,3 @@
+//! What is known of one stream beyond the facts in its state word.
+
+pub(crate) mod credit;
