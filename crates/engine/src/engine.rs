@@ -170,6 +170,19 @@ impl Engine {
         self
     }
 
+    /// Gives the engine a place for as long as the process lives, past the
+    /// program's allocator; `None` without memory.
+    #[must_use]
+    pub fn install(self) -> Option<&'static Engine> {
+        let place: *mut Engine = sys::map_private(size_of::<Engine>()).ok()?.cast();
+        // SAFETY: a fresh, page-aligned mapping of the right size, that is
+        // never given back.
+        unsafe {
+            place.write(self);
+            Some(&*place)
+        }
+    }
+
     /// The settings in force.
     #[must_use]
     pub fn settings(&self) -> Settings {

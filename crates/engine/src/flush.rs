@@ -3,8 +3,8 @@
 
 use crate::backend::{F_MORE, Op, OpCode};
 use crate::custody::{Custody, Scratch};
-use crate::flusher::Flusher;
 use crate::engine::{Cause, Engine};
+use crate::flusher::Flusher;
 use crate::segment::Segment;
 use crate::settings::Policy;
 use crate::slot::{Slot, bits, owner_of};

@@ -50,3 +50,9 @@ pub use engine::{Cause, Engine, Verdict};
 pub use lock::taken as locks_taken;
 pub use operation::{OpKind, SegmentResult};
 pub use segment::Segment;
+
+/// Whether the calling thread's system calls are filtered (seccomp(2)).
+#[must_use]
+pub fn is_filtered() -> bool {
+    sys::sched::is_filtered()
+}

@@ -96,7 +96,9 @@ impl Engine {
         // A number that a thread of the parent was about to note is near.
         const NEAR: i32 = 64;
         for fd in 0..=self.top.load(Acquire).saturating_add(NEAR) {
-            let Some(slot) = self.slots.get(fd) else { break };
+            let Some(slot) = self.slots.get(fd) else {
+                break;
+            };
             if slot.state() & bits::RESIDUE != 0 {
                 self.residues.watch(slot.residue.load(Relaxed));
             }

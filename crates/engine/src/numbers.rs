@@ -12,7 +12,6 @@ pub(crate) fn borrow(fd: i32) -> BorrowedFd<'static> {
     unsafe { BorrowedFd::borrow_raw(fd) }
 }
 
-
 /// Where private descriptors start: out of the way of the program's own.
 fn high() -> i32 {
     let soft = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
@@ -32,4 +31,3 @@ pub(crate) fn duplicate(fd: i32) -> rustix::io::Result<Fd> {
 pub(crate) fn to_high(fd: OwnedFd) -> OwnedFd {
     fcntl_dupfd_cloexec(&fd, high()).unwrap_or(fd)
 }
-

@@ -4,8 +4,8 @@
 use crate::backend::{Backend, Direct, F_MORE, Op};
 use crate::custody::Custody;
 use crate::engine::Engine;
-use crate::flusher::Flusher;
 use crate::errno::{is_transient, speaks_not_of_the_socket};
+use crate::flusher::Flusher;
 use crate::residue::last_resort;
 use crate::slot::bits;
 use esca_abi::op::NOT_DONE;
@@ -50,18 +50,13 @@ impl Engine {
         }
         // They were counted as saved when they were deferred.
         by.stats.add(Counter::Made, u64::from(entries));
-        by.stats.add(Counter::Saved, u64::from(entries).wrapping_neg());
+        by.stats
+            .add(Counter::Saved, u64::from(entries).wrapping_neg());
     }
 
     /// What came of handing a stream's bytes over: the stream gives up its
     /// owner, and what the kernel did not take is kept or reported.
-    pub(crate) fn settle_outcome(
-        &self,
-        c: &mut Custody,
-        op: &Op,
-        pieces: &[iovec],
-        by: &Flusher,
-    ) {
+    pub(crate) fn settle_outcome(&self, c: &mut Custody, op: &Op, pieces: &[iovec], by: &Flusher) {
         let stats = by.stats;
         let Some(slot) = self.slots.get(op.fd) else {
             return;

@@ -95,9 +95,7 @@ impl Sweeper {
     /// Has the thread look again at once.
     #[cold]
     pub fn kick(&self) {
-        let _ = self
-            .state
-            .compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
+        let _ = self.state.compare_exchange(ASLEEP, AWAKE, SeqCst, SeqCst);
         self.bell.fetch_add(1, SeqCst);
         self.bell.wake();
     }

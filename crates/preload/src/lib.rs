@@ -15,3 +15,4 @@ mod process;
 mod real;
 mod stats;
 mod thread;
+mod wiped;

@@ -1,20 +1,20 @@
 //! Which descriptors the program made before there was an engine to know it.
 //! Whatever else was there then came by exec, or from the parent that forked
-//! the process: others may have it too.
+//! the process: others may have it too. In a forked child that is everything,
+//! because a fork wipes what is noted here.
 
+use crate::wiped::{MADE_WORDS, page};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// Numbers that are remembered; what stands above counts as given.
-const NUMBERS: usize = 4096;
 const WORD: usize = u64::BITS as usize;
-
-static MADE: [AtomicU64; NUMBERS / WORD] = [const { AtomicU64::new(0) }; NUMBERS / WORD];
+/// Numbers that are remembered; what is above counts as given.
+const NUMBERS: usize = MADE_WORDS * WORD;
 
 /// The word and the bit of a number.
 #[inline]
 fn place(fd: i32) -> Option<(&'static AtomicU64, u64)> {
     let fd = usize::try_from(fd).ok()?;
-    Some((MADE.get(fd / WORD)?, 1 << (fd % WORD)))
+    Some((page().made.get(fd / WORD)?, 1 << (fd % WORD)))
 }
 
 /// The program made the socket `fd`.
@@ -38,11 +38,6 @@ pub(crate) fn forget(fd: i32) {
 /// All numbers from `first` to `last` are closed.
 pub(crate) fn forget_range(first: u32, last: u32) {
     (first..=last.min(NUMBERS as u32 - 1)).for_each(|fd| forget(fd as i32));
-}
-
-/// A forked child has everything from its parent.
-pub(crate) extern "C" fn forget_all() {
-    MADE.iter().for_each(|word| word.store(0, Relaxed));
 }
 
 /// Whether others may have `fd`, which was there before the engine.

@@ -1,7 +1,7 @@
 //! The calling thread: its segment, and whether it is inside the library.
 
 use crate::arch::block;
-use crate::{origin, process};
+use crate::process;
 use esca_engine::{Engine, Segment};
 use std::cell::Cell;
 use std::ops::Deref;
@@ -15,8 +15,6 @@ struct Thread {
     inside: Cell<bool>,
     /// The process that called vfork in this thread, until it is seen again.
     vforked: Cell<i32>,
-    /// Holds the engine's locks over a fork.
-    forking: Cell<bool>,
 }
 
 const _: () = assert!(size_of::<Thread>() <= block::SIZE && align_of::<Thread>() <= block::ALIGN);
@@ -68,7 +66,10 @@ impl Drop for Inside {
 /// engine yet, inside already, in a vfork child, or no segment to be had.
 #[inline]
 pub(crate) fn enter() -> Option<Inside> {
-    let engine = process::engine()?;
+    let engine = match process::engine() {
+        Some(engine) => engine,
+        None => process::engine_of_child()?,
+    };
     Thread::with(|t| {
         if t.inside.get() || t.vforked.get() != 0 && in_vfork_child(t) {
             return None;
@@ -124,12 +125,10 @@ pub(crate) fn uninterposed<R>(f: impl FnOnce() -> R) -> R {
     })
 }
 
-/// The calling thread is the library's own: inside for as long as it lives.
-/// A descriptor that it closes with the residues' lock held would otherwise
-/// come back as the program's close, and wait for a lock that a fork holds
-/// while it waits for the residues'.
-pub(crate) fn own() {
-    Thread::with(|t| t.inside.set(true));
+/// The calling thread's segment, if it has one.
+pub(crate) fn segment() -> Option<&'static Segment> {
+    // SAFETY: segments live as long as the engine, which is never freed.
+    Thread::with(|t| unsafe { t.segment.get().as_ref() })
 }
 
 /// Whether a signal handler is running that interrupted the library.
@@ -163,45 +162,32 @@ pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
     Thread::with(|t| (t.vforked.get() != 0 && in_vfork_child(t)).then_some(engine))
 }
 
-/// Before fork.
-pub(crate) extern "C" fn before_fork() {
-    if let Some(inside) = enter() {
-        inside.before_fork(inside.seg.stats());
-        Thread::with(|t| t.forking.set(true));
-        std::mem::forget(inside);
-    }
-}
-
-/// After fork in the parent.
-pub(crate) extern "C" fn after_fork_parent() {
-    Thread::with(|t| {
-        if t.forking.replace(false) {
+/// Runs a call that forks: everything goes to the kernel before, and nothing
+/// is promised until it is back. The child needs no hook ([`crate::wiped`]).
+/// `leaves` says that the parent ends inside the call.
+pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
+    let engine = enter().map(|inside| {
+        let stats = inside.seg.stats();
+        if leaves {
+            inside.before_daemon(stats);
+        } else {
+            inside.before_fork(stats);
+        }
+        inside.engine
+    });
+    let r = plain();
+    match engine {
+        // The child is fresh, and looks after itself.
+        Some(_) if process::engine().is_none() => {}
+        Some(engine) => engine.after_fork_parent(),
+        // A signal handler forked that interrupted the library.
+        None => {
             if let Some(engine) = process::engine() {
-                // SAFETY: before_fork held the locks in this thread.
-                unsafe { engine.after_fork_parent() };
+                engine.has_forked();
             }
-            t.inside.set(false);
-        } else if let Some(engine) = process::engine() {
-            engine.has_forked();
         }
-    });
-}
-
-/// After fork in the child.
-pub(crate) extern "C" fn after_fork_child() {
-    origin::forget_all();
-    Thread::with(|t| {
-        if let Some(engine) = process::engine() {
-            crate::stats::forked();
-            let seg = t.segment.get();
-            // SAFETY: a segment lives for ever; a forked child has one
-            // thread, and before_fork was called if there was custody.
-            unsafe { engine.after_fork_child(seg.as_ref()) };
-        }
-        if t.forking.replace(false) {
-            t.inside.set(false);
-        }
-    });
+    }
+    r
 }
 
 /// Before vfork: the child runs in this memory until it execs or exits, so

@@ -169,8 +169,10 @@ impl Residues {
                 }
                 r.let_go(side);
                 self.progress.pass_to(r.id, pid);
-                self.memory.fetch_sub(super::memory(r.len), std::sync::atomic::Ordering::Relaxed);
-                self.count.fetch_sub(1, std::sync::atomic::Ordering::Release);
+                self.memory
+                    .fetch_sub(super::memory(r.len), std::sync::atomic::Ordering::Relaxed);
+                self.count
+                    .fetch_sub(1, std::sync::atomic::Ordering::Release);
                 // SAFETY: it comes off the list here, under the lock.
                 unsafe { self.vacate(reserve, r) };
                 true

@@ -104,9 +104,7 @@ impl Residue {
     pub fn number(&self, side: Side) -> Option<i32> {
         match (side, self.hold) {
             (Side::Sweeper(_) | Side::Program { shared: true }, Hold::Held(fd)) => Some(fd),
-            (Side::Program { .. } | Side::Sweeper(None), _) => {
-                Some(self.fd).filter(|fd| *fd >= 0)
-            }
+            (Side::Program { .. } | Side::Sweeper(None), _) => Some(self.fd).filter(|fd| *fd >= 0),
             _ => None,
         }
     }

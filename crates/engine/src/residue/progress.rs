@@ -100,8 +100,7 @@ impl Progress {
 
     /// Whether a child waits for the end of `id`; asks once.
     pub fn take_watched(&self, id: u32) -> bool {
-        self.find(id)
-            .is_some_and(|e| e.watched.swap(false, SeqCst))
+        self.find(id).is_some_and(|e| e.watched.swap(false, SeqCst))
     }
 
     /// A shutdown of kind `how` is due once the bytes of `id` are out.

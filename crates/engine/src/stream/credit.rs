@@ -145,7 +145,10 @@ mod tests {
     #[test]
     fn small_segments_leave_less_room() {
         assert_eq!(payload(1000, 1448), 0);
-        assert_eq!(payload(87_040, 1448), (87_040 - 1536) * 1448 / (1448 + 1536));
+        assert_eq!(
+            payload(87_040, 1448),
+            (87_040 - 1536) * 1448 / (1448 + 1536)
+        );
         assert!(payload(2_626_560, 65_483) > 2_500_000);
         assert!(payload(u32::MAX, 65_483) < DENIED);
     }

@@ -45,7 +45,13 @@ impl<T: Zeroed> Mapping<T> {
     pub fn wiped_on_fork() -> rustix::io::Result<Self> {
         let me = Self::private()?;
         // SAFETY: this value's own pages.
-        unsafe { madvise(me.0.as_ptr().cast(), size_of::<T>(), Advice::LinuxWipeOnFork)? };
+        unsafe {
+            madvise(
+                me.0.as_ptr().cast(),
+                size_of::<T>(),
+                Advice::LinuxWipeOnFork,
+            )?
+        };
         Ok(me)
     }
 }

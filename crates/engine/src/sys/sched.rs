@@ -1,4 +1,5 @@
-//! Whether a thread of ordinary priority gets a turn beside the caller.
+//! The calling thread's scheduling policy and filter of system calls: what
+//! the sweeper would inherit.
 
 use super::call::syscall;
 
@@ -10,4 +11,10 @@ pub(crate) fn is_real_time() -> bool {
     let policy = unsafe { syscall(libc::SYS_sched_getscheduler, [0; 5]) };
     let policy = policy as i32 & !libc::SCHED_RESET_ON_FORK;
     matches!(policy, libc::SCHED_FIFO | libc::SCHED_RR | SCHED_DEADLINE)
+}
+
+/// Whether the calling thread's system calls are filtered (seccomp(2)).
+pub(crate) fn is_filtered() -> bool {
+    // SAFETY: asks only.
+    unsafe { syscall(libc::SYS_prctl, [libc::PR_GET_SECCOMP as usize, 0, 0, 0, 0]) != 0 }
 }

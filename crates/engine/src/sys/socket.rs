@@ -10,7 +10,10 @@ const MEMINFO_VARS: usize = 9;
 
 fn option<T>(fd: i32, level: i32, name: i32, value: &mut T) -> rustix::io::Result<()> {
     let mut len = size_of::<T>() as libc::socklen_t;
-    let (at, len) = (std::ptr::from_mut(value).expose_provenance(), (&raw mut len).expose_provenance());
+    let (at, len) = (
+        std::ptr::from_mut(value).expose_provenance(),
+        (&raw mut len).expose_provenance(),
+    );
     let args = [fd as usize, level as usize, name as usize, at, len];
     // SAFETY: the kernel writes at most len bytes, integers, to the value.
     result(unsafe { syscall(libc::SYS_getsockopt, args) }).map(drop)
@@ -37,7 +40,13 @@ pub(crate) fn segment_size(fd: i32) -> rustix::io::Result<u32> {
 pub(crate) fn unsent(fd: i32) -> rustix::io::Result<u32> {
     const SIOCOUTQNSD: usize = 0x894b;
     let mut n = 0u32;
-    let args = [fd as usize, SIOCOUTQNSD, (&raw mut n).expose_provenance(), 0, 0];
+    let args = [
+        fd as usize,
+        SIOCOUTQNSD,
+        (&raw mut n).expose_provenance(),
+        0,
+        0,
+    ];
     // SAFETY: the kernel writes an int there.
     result(unsafe { syscall(libc::SYS_ioctl, args) })?;
     Ok(n)
@@ -50,7 +59,13 @@ pub(crate) fn renew_lowat(fd: i32) -> rustix::io::Result<()> {
     let (level, name) = (libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT);
     option(fd, level, name, &mut value)?;
     let at = (&raw const value).expose_provenance();
-    let args = [fd as usize, level as usize, name as usize, at, size_of::<i32>()];
+    let args = [
+        fd as usize,
+        level as usize,
+        name as usize,
+        at,
+        size_of::<i32>(),
+    ];
     // SAFETY: the kernel reads an int there.
     result(unsafe { syscall(libc::SYS_setsockopt, args) }).map(drop)
 }

@@ -107,9 +107,7 @@ impl Block {
         }
         let pid = rustix::process::getpid().as_raw_nonzero().get();
         // SAFETY: signal 0 only asks.
-        let there = || unsafe {
-            syscall(libc::SYS_tgkill, [pid as usize, tid as usize, 0, 0, 0])
-        };
+        let there = || unsafe { syscall(libc::SYS_tgkill, [pid as usize, tid as usize, 0, 0, 0]) };
         while there() != -(libc::ESRCH as isize) {
             rustix::thread::sched_yield();
         }
@@ -137,7 +135,12 @@ fn set_mask(mask: u64) -> u64 {
     let set = libc::SIG_SETMASK as usize;
     let (new, at) = (&raw const mask, &raw mut old);
     // SAFETY: two local words, as large as the kernel's mask.
-    unsafe { syscall(libc::SYS_rt_sigprocmask, [set, new.expose_provenance(), at.expose_provenance(), 8, 0]) };
+    unsafe {
+        syscall(
+            libc::SYS_rt_sigprocmask,
+            [set, new.expose_provenance(), at.expose_provenance(), 8, 0],
+        )
+    };
     old
 }
 

@@ -60,6 +60,7 @@ fn dup_onto(fd: c_int, new: c_int, plain: impl FnOnce() -> c_int) -> c_int {
         origin::forget(fd);
         origin::forget(new);
         with(|e, s| {
+            e.make_way(new);
             e.before_dup(s, fd);
             e.forget(s, new);
         });
@@ -275,8 +276,13 @@ interpose! { unchecked
             // SAFETY: the program's own arguments.
             return unsafe { real(first, last, flags) };
         }
+        const UNSHARE: c_int = 2;
         // SAFETY: the program's own arguments.
-        close_around(first, last, |a, b| unsafe { real(a, b, flags) })
+        let plain = |a, b| unsafe { real(a, b, flags) };
+        if flags & UNSHARE != 0 {
+            return process::without_sweeper(true, || close_around(first, last, plain));
+        }
+        close_around(first, last, plain)
     }
 
     fn closefrom(first: c_int), real {

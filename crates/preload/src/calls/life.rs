@@ -1,6 +1,6 @@
-//! The life of the process: fork without handlers, clone, exec, spawn, exit.
-//! fork(3) itself is followed by `pthread_atfork` (process.rs), vfork(2) and
-//! the variadic members of the exec family by the trampolines in `arch/`.
+//! The life of the process: fork, clone, exec, spawn, exit. vfork(2), the ends
+//! of threads and the variadic members of the exec family have trampolines in
+//! `arch/`: no frame of ours may stay behind them.
 
 use crate::real::{Real, interpose};
 use crate::thread::{self, enter};
@@ -121,19 +121,6 @@ interpose! {
 
 type CloneMain = extern "C" fn(*mut c_void) -> c_int;
 
-/// What a cloned process that shares no memory has to do first.
-struct Cloned {
-    main: CloneMain,
-    arg: *mut c_void,
-}
-
-extern "C" fn cloned(p: *mut c_void) -> c_int {
-    thread::after_fork_child();
-    // SAFETY: the box that clone below made, in the child's own copy.
-    let c = unsafe { Box::from_raw(p.cast::<Cloned>()) };
-    (c.main)(c.arg)
-}
-
 interpose! { unchecked
     fn _Exit(status: c_int) -> !, real {
         process::finish();
@@ -149,37 +136,46 @@ interpose! { unchecked
 
     // fork without the handlers of pthread_atfork.
     fn _Fork() -> pid_t, real {
-        thread::before_fork();
         // SAFETY: no arguments.
-        let pid = unsafe { real() };
-        if pid == 0 {
-            thread::after_fork_child();
-        } else {
-            thread::after_fork_parent();
-        }
-        pid
+        thread::forks(false, || unsafe { real() })
+    }
+
+    fn __fork() -> pid_t, real {
+        // SAFETY: no arguments.
+        thread::forks(false, || unsafe { real() })
     }
 
     fn clone(
         main: CloneMain, stack: *mut c_void, flags: c_int, arg: *mut c_void,
         ptid: *mut pid_t, tls: *mut c_void, ctid: *mut pid_t,
     ) -> c_int, real {
-        if flags & libc::CLONE_THREAD != 0 {
-            process::before_thread();
-        }
+        // SAFETY: the program's own arguments.
+        let plain = || unsafe { real(main, stack, flags, arg, ptid, tls, ctid) };
         if flags & libc::CLONE_VM != 0 {
-            before_spawn();
-            // SAFETY: the program's own arguments.
-            return unsafe { real(main, stack, flags, arg, ptid, tls, ctid) };
+            process::before_raw_clone(flags);
+            return plain();
         }
-        let boxed: *mut Cloned = Box::into_raw(Box::new(Cloned { main, arg }));
-        thread::before_fork();
-        // SAFETY: the program's own arguments, but for the first function.
-        let pid = unsafe { real(cloned, stack, flags, boxed.cast(), ptid, tls, ctid) };
-        thread::after_fork_parent();
-        // SAFETY: the parent's copy of the box.
-        drop(unsafe { Box::from_raw(boxed) });
-        pid
+        thread::forks(false, plain)
+    }
+
+    // Forks in the C library.
+    fn forkpty(
+        terminal: *mut c_int, name: *mut c_char, modes: *const c_void, size: *const c_void,
+    ) -> pid_t, real {
+        // SAFETY: the program's own arguments.
+        thread::forks(false, || unsafe { real(terminal, name, modes, size) })
+    }
+
+    fn daemon(nochdir: c_int, noclose: c_int) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        thread::forks(true, || unsafe { real(nochdir, noclose) })
+    }
+}
+
+interpose! {
+    fn fork() -> pid_t, real {
+        // SAFETY: no arguments.
+        thread::forks(false, || unsafe { real() })
     }
 }
 
@@ -197,6 +193,9 @@ macro_rules! behind {
 
 behind! {
     before_vfork_hook, c"vfork", |_fd| thread::before_vfork();
+    before_vfork_alias_hook, c"__vfork", |_fd| thread::before_vfork();
+    before_pthread_exit_hook, c"pthread_exit", |_value| process::before_thread_exit(false);
+    before_thrd_exit_hook, c"thrd_exit", |_value| process::before_thread_exit(false);
     before_execl_hook, c"execl", |_fd| before_exec();
     before_execlp_hook, c"execlp", |_fd| before_exec();
     before_execle_hook, c"execle", |_fd| before_exec();

@@ -3,11 +3,13 @@
 
 mod descriptors;
 mod effects;
+mod identity;
 mod jail;
 pub(crate) mod life;
 mod options;
 mod raw;
 mod reads;
+mod sched;
 mod socket;
 mod threads;
 mod waits;

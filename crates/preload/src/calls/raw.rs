@@ -12,7 +12,7 @@ interpose! { unchecked
     ) -> c_long, real {
         super::jail::before_syscall(nr, [a, b, c]);
         if begins_another(nr) {
-            process::before_raw_clone();
+            process::before_raw_clone(clone_flags(nr, [a, b]));
         }
         if let Some(i) = enter() {
             drop(i);
@@ -36,6 +36,21 @@ fn begins_another(nr: c_long) -> bool {
         return true;
     }
     matches!(nr, libc::SYS_clone | libc::SYS_clone3)
+}
+
+/// The flags of clone(2) that a call which makes another process has.
+fn clone_flags(nr: c_long, a: [c_long; 2]) -> c_int {
+    #[cfg(target_arch = "x86_64")]
+    if nr == libc::SYS_vfork {
+        return libc::CLONE_VM | libc::CLONE_VFORK;
+    }
+    match nr {
+        libc::SYS_clone => a[0] as c_int,
+        // Its flags are the first word of what a[0] points to: the program's
+        // memory, which the kernel reads first. Taken for the worst.
+        libc::SYS_clone3 => libc::CLONE_VM,
+        _ => 0,
+    }
 }
 
 fn fd(a: c_long) -> c_int {

@@ -38,7 +38,7 @@ unsafe fn send_by(call: &WriteCall, plain: impl FnOnce() -> ssize_t) -> ssize_t 
             } else {
                 plain()
             };
-            if !engine.wrote_plainly(seg, call.fd, call.flags)
+            if !engine.wrote_plainly(seg, call.fd, call.flags, n)
                 && let Some(i) = enter()
             {
                 i.after_write(i.seg, call.fd, call.kind, call.flags, n);

@@ -15,6 +15,9 @@ use x86_64::trampoline;
 
 trampoline! {
     vfork, before_vfork_hook;
+    __vfork, before_vfork_alias_hook;
+    pthread_exit, before_pthread_exit_hook;
+    thrd_exit, before_thrd_exit_hook;
     execl, before_execl_hook;
     execlp, before_execlp_hook;
     execle, before_execle_hook;

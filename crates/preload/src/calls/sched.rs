@@ -1,0 +1,39 @@
+//! Calls by which a thread may get a real-time policy.
+
+use crate::process;
+use crate::real::interpose;
+use libc::{c_int, pid_t, pthread_attr_t, pthread_t, sched_param};
+
+fn note(policy: c_int) {
+    const DEADLINE: c_int = 6;
+    if matches!(
+        policy & !libc::SCHED_RESET_ON_FORK,
+        libc::SCHED_FIFO | libc::SCHED_RR | DEADLINE
+    ) {
+        process::is_real_time();
+    }
+}
+
+interpose! {
+    fn sched_setscheduler(pid: pid_t, policy: c_int, param: *const sched_param) -> c_int, real {
+        note(policy);
+        // SAFETY: the program's own arguments.
+        unsafe { real(pid, policy, param) }
+    }
+
+    fn pthread_setschedparam(
+        thread: pthread_t, policy: c_int, param: *const sched_param,
+    ) -> c_int, real {
+        note(policy);
+        // SAFETY: the program's own arguments.
+        unsafe { real(thread, policy, param) }
+    }
+}
+
+interpose! { unchecked
+    fn pthread_attr_setschedpolicy(attr: *mut pthread_attr_t, policy: c_int) -> c_int, real {
+        note(policy);
+        // SAFETY: the program's own arguments.
+        unsafe { real(attr, policy) }
+    }
+}
