@@ -8,6 +8,7 @@ use crate::http::dial;
 use crate::mode::{Mode, Stats, policies};
 use crate::server::Server;
 use crate::shared::Shared;
+use crate::socket_memory::Shortage;
 use esca_abi::stats::Counter;
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -35,8 +36,13 @@ pub struct Scenario {
     program: &'static str,
     name: &'static str,
     needs: Option<Counter>,
+    fills: bool,
     ends: Ends,
 }
+
+/// Socket memory of a group in which flushes are short: less than the buffers
+/// that the scenarios fill have room for.
+const SHORTAGE: usize = 100_000;
 
 /// How the program is to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -63,6 +69,7 @@ impl Scenario {
             program: actor,
             name,
             needs: None,
+            fills: false,
             ends: Ends::Exit(0),
         }
     }
@@ -72,6 +79,18 @@ impl Scenario {
     pub fn needs(self, counter: Counter) -> Scenario {
         let needs = Some(counter);
         Scenario { needs, ..self }
+    }
+
+    /// The actor fills a socket's buffer. Under ESCA it must find the end of
+    /// it where the plain program does, so that nothing promised is left over;
+    /// and once more where the machine is short of socket memory, so that the
+    /// kernel takes less than there is room for, and something is.
+    #[must_use]
+    pub fn fills(self) -> Scenario {
+        Scenario {
+            fills: true,
+            ..self
+        }
     }
 
     /// The actor ends by a signal.
@@ -90,22 +109,37 @@ impl Scenario {
 
     /// Runs it with this peer.
     pub fn run(self, peer: impl Fn(&mut Run)) {
-        let plain = self.once(Mode::Plain, &peer);
-        for mode in policies() {
-            let seen = self.once(mode, &peer);
+        let plain = self.once(Mode::Plain, None, &peer);
+        let same = |mode, shortage| {
+            let seen = self.once(mode, shortage, &peer);
             assert!(
                 plain == seen,
                 "{} {mode:?}: not as without ESCA\n--- without\n{plain}\n--- under ESCA\n{seen}",
                 self.name
             );
+        };
+        for mode in policies() {
+            same(mode, None);
+        }
+        if self.fills {
+            let Some(shortage) = Shortage::of(SHORTAGE) else {
+                eprintln!("no control groups for socket memory: not run short of it");
+                return;
+            };
+            for mode in policies() {
+                same(mode, Some(&shortage));
+            }
         }
     }
 
-    fn once(self, mode: Mode, peer: &impl Fn(&mut Run)) -> String {
+    fn once(self, mode: Mode, shortage: Option<&Shortage>, peer: &impl Fn(&mut Run)) -> String {
         let dir = Dir::new();
         let board = Shared::<Board>::create(&dir.path().join("board"));
         let mut command = under(self.program);
         command.arg(self.name).arg(board.path()).arg(dir.path());
+        if let Some(shortage) = shortage {
+            command = shortage.start(&command);
+        }
         let mut actor = Guard {
             what: format!("{} {mode:?}", self.name),
             server: Server::spawn(mode, &mut command),
@@ -135,6 +169,10 @@ impl Scenario {
             stats.assert_aggregated();
             if let Some(counter) = self.needs {
                 assert!(stats.get(counter) > 0, "{counter:?} has not risen");
+            }
+            if self.fills {
+                let short = stats.get(Counter::Short);
+                assert_eq!(short > 0, shortage.is_some(), "{short} short flushes");
             }
         }
         format!("{text}--- peer\n{seen}\n")

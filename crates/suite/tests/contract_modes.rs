@@ -27,17 +27,15 @@ fn blocking_and_back() {
 
 #[test]
 fn accepted_bytes_drain_during_a_blocking_read() {
-    scenario("residue-blocking")
-        .needs(Counter::Short)
-        .run(|run| {
-            let mut stream = run.connect_with(Some(4096));
-            let mut other = run.connect();
-            run.go(&mut stream);
-            let accepted = run.when(Flag::Accepted) as usize;
-            let got = take(&mut stream, accepted);
-            assert_same("residue", &noise(0, accepted), &got);
-            other.write_all(b"on").expect("a word");
-        });
+    scenario("residue-blocking").fills().run(|run| {
+        let mut stream = run.connect_with(Some(4096));
+        let mut other = run.connect();
+        run.go(&mut stream);
+        let accepted = run.when(Flag::Accepted) as usize;
+        let got = take(&mut stream, accepted);
+        assert_same("residue", &noise(0, accepted), &got);
+        other.write_all(b"on").expect("a word");
+    });
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn a_forked_worker_has_its_own_loop() {
 
 #[test]
 fn a_child_that_closes_its_copy_takes_no_event_from_the_parent() {
-    scenario("fork-close").needs(Counter::Short).run(|run| {
+    scenario("fork-close").fills().run(|run| {
         let mut stream = run.connect_with(Some(4096));
         run.go(&mut stream);
         let total = run.when(Flag::Other) as usize;
@@ -138,7 +138,7 @@ fn a_signal_to_oneself() {
 
 /// More was accepted than the kernel takes at once, and the program ends.
 fn full(scenario: Scenario) {
-    scenario.needs(Counter::Short).run(|run| {
+    scenario.fills().run(|run| {
         let mut stream = run.connect_with(Some(4096));
         run.go(&mut stream);
         let accepted = run.when(Flag::Accepted) as usize;

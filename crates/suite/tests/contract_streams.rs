@@ -41,7 +41,7 @@ fn pieces_by_every_call_arrive_in_order() {
 }
 
 fn full_buffer(name: &'static str) {
-    scenario(name).needs(Counter::Short).run(|run| {
+    scenario(name).fills().run(|run| {
         let mut stream = run.connect_with(TINY);
         run.go(&mut stream);
         // Nothing is read before the actor has met EAGAIN.
@@ -66,7 +66,7 @@ fn full_buffer_then_the_rest_edge_triggered() {
 
 #[test]
 fn accepted_bytes_drain_while_the_program_waits_for_input() {
-    scenario("residue").needs(Counter::Short).run(|run| {
+    scenario("residue").fills().run(|run| {
         let mut stream = run.connect_with(TINY);
         run.go(&mut stream);
         let accepted = run.when(Flag::Accepted) as usize;
@@ -78,7 +78,7 @@ fn accepted_bytes_drain_while_the_program_waits_for_input() {
 
 #[test]
 fn the_librarys_own_closes_are_not_the_programs() {
-    scenario("own-close").needs(Counter::Short).run(|run| {
+    scenario("own-close").fills().run(|run| {
         let closes = |run: &Run| run.stats.map_or(0, |s| s.get(Counter::CallClose));
         let mut stream = run.connect_with(TINY);
         let before = closes(run);
@@ -99,7 +99,7 @@ fn the_librarys_own_closes_are_not_the_programs() {
 
 #[test]
 fn a_reader_that_stops_for_good_stalls_nobody_else() {
-    scenario("stuck").needs(Counter::Short).run(|run| {
+    scenario("stuck").fills().run(|run| {
         let mut first = run.connect_with(TINY);
         let mut second = run.connect();
         run.go(&mut first);
@@ -152,7 +152,7 @@ fn close_delivers_what_was_written() {
 
 #[test]
 fn close_delivers_more_than_the_kernel_takes_at_once() {
-    scenario("close-full").needs(Counter::Short).run(|run| {
+    scenario("close-full").fills().run(|run| {
         let mut stream = run.connect_with(TINY);
         run.go(&mut stream);
         let accepted = run.when(Flag::Accepted) as usize;
