@@ -5,6 +5,7 @@ mod descriptors;
 mod effects;
 mod jail;
 pub(crate) mod life;
+mod messages;
 mod options;
 mod raw;
 mod reads;
