@@ -45,7 +45,7 @@ impl Bytes {
         let (at, n) = match *self {
             Bytes::One(at, n) => {
                 // More than there can be is cut short by a socket's own calls.
-                let most = n.min(i32::MAX as usize);
+                let most = n.min(memory::MOST);
                 return match memory::is_range(at.addr(), most) || at.addr() < 4096 {
                     true => Look::Bytes(n),
                     false => Look::Refused,
@@ -121,9 +121,8 @@ impl Pieces {
                 }
                 // SAFETY: the caller's promise.
                 let m = unsafe { m.read_unaligned() };
-                let plain = m.msg_name.is_null()
-                    && (m.msg_control.is_null() || m.msg_controllen as usize == 0);
-                if !plain {
+                // A null pointer to control data is one that the kernel follows.
+                if !m.msg_name.is_null() || m.msg_controllen as usize != 0 {
                     return None;
                 }
                 (m.msg_iov.cast_const(), m.msg_iovlen as usize)
@@ -246,11 +245,12 @@ pub struct WriteCall {
     pub bytes: Bytes,
 }
 
-/// Whether a call is for some bytes: for none, and for more than a signed
-/// number holds, the kernel has answers of its own (read(2), write(2)).
+/// Whether a call is for some bytes: for none, and for more than one call
+/// moves, the kernel has answers of its own, which differ from those of a
+/// socket's own calls (read(2), write(2)).
 #[inline]
 pub(crate) fn is_some(n: usize) -> bool {
-    n.wrapping_sub(1) < isize::MAX as usize
+    n.wrapping_sub(1) < memory::MOST
 }
 
 #[cfg(test)]
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn none_and_too_many_are_not_some() {
-        let most = isize::MAX as usize;
+        let most = memory::MOST;
         for (n, some) in [
             (0, false),
             (1, true),

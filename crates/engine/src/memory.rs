@@ -21,7 +21,7 @@ const END: usize =
         47
     }) - (64 << 10);
 /// Bytes that one call moves (`MAX_RW_COUNT` in the kernel).
-const MOST: usize = i32::MAX as usize & !(PAGE - 1);
+pub(crate) const MOST: usize = i32::MAX as usize & !(PAGE - 1);
 /// The smallest page there is.
 const PAGE: usize = 4096;
 
