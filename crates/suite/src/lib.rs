@@ -16,6 +16,7 @@ pub mod scenario;
 pub mod server;
 pub mod shared;
 pub mod site;
+pub mod stack;
 pub mod swarm;
 
 use std::time::{Duration, Instant};
