@@ -13,7 +13,7 @@ impl Engine {
     /// the call (after `Shut` too, elsewhere) and tell [`Engine::after_sendfile`].
     ///
     /// # Safety
-    /// `offset` is null or valid for reads and writes.
+    /// `offset` is the program's.
     #[inline]
     pub unsafe fn sendfile(
         &self,

@@ -1,7 +1,7 @@
 //! A write too large to copy, behind bytes in custody: one sendmsg for both.
 
 use crate::backend::{F_MORE, Op, OpCode};
-use crate::bytes::{Asks, Bytes, WriteCall};
+use crate::bytes::{Asks, Pieces, WriteCall};
 use crate::engine::{Engine, Verdict};
 use crate::errno::speaks_not_of_the_socket;
 use crate::flush::piece;
@@ -10,28 +10,21 @@ use crate::rules::Rule;
 use crate::segment::Segment;
 use crate::slot::{Slot, bits};
 use esca_abi::stats::Counter;
-use libc::{EAGAIN, MSG_MORE, iovec};
+use libc::{EAGAIN, MSG_MORE};
 use std::sync::atomic::Ordering::*;
-
-/// Pieces of one large write that can be gathered with custody.
-const GATHER: usize = 64;
 
 impl Engine {
     /// A write too large to copy, behind bytes in custody: one sendmsg with
-    /// both, and the kernel's own answer for the program's part.
+    /// both, and the kernel's own answer for the program's part. The program's
+    /// bytes are read by the kernel alone.
     #[cold]
-    pub(crate) fn gather(&self, seg: &Segment, slot: &Slot, call: &WriteCall) -> Verdict {
-        let single;
-        let theirs = match call.bytes {
-            Bytes::One(p, n) => {
-                single = [iovec {
-                    iov_base: p.cast_mut().cast(),
-                    iov_len: n,
-                }];
-                &single[..]
-            }
-            Bytes::Many(v) => v,
-        };
+    pub(crate) fn gather(
+        &self,
+        seg: &Segment,
+        slot: &Slot,
+        call: &WriteCall,
+        pieces: &mut Pieces,
+    ) -> Verdict {
         let mut c = seg.custody.lock();
         if c.streams > 1 && !self.batching(seg) {
             self.flush_others(seg, &mut c, call.fd);
@@ -39,20 +32,14 @@ impl Engine {
         let ours = if c.streams == 1 { c.one_piece() } else { None };
         let (Some(ours), true) = (
             ours.map(piece),
-            theirs.len() <= GATHER && self.rule(Rule::Merge) && !seg.explicit.get(),
+            self.rule(Rule::Merge) && !seg.explicit.get(),
         ) else {
             drop(c);
             return self.settled(seg, slot, call.fd, call.flags);
         };
-        let Some(mut scratch) = c.take_scratch() else {
-            drop(c);
-            return self.settled(seg, slot, call.fd, call.flags);
-        };
         let held = ours.iov_len;
-        let all = &mut scratch.iov;
-        all[0] = ours;
-        all[1..=theirs.len()].copy_from_slice(theirs);
         let by = Flusher::thread(seg.stats);
+        let all = pieces.behind(ours);
         let mut op = Op {
             opcode: OpCode::SendMsg as u32,
             flags: if call.flags & MSG_MORE != 0 {
@@ -62,7 +49,7 @@ impl Engine {
             },
             fd: call.fd,
             ptr: all.as_ptr() as u64,
-            len: theirs.len() as u64 + 1,
+            len: all.len() as u64,
             ..Op::nop()
         };
         // SAFETY: the first piece stands in locked custody, the others are
@@ -72,7 +59,6 @@ impl Engine {
         seg.stats.add(Counter::Saved, 1);
         if op.result < 0 && speaks_not_of_the_socket(-op.result as i32) {
             // The program's buffers (EFAULT): custody goes without them.
-            c.put_scratch(scratch);
             self.flush_locked(seg, &mut c, seg.stats, Counter::FlushCall, None);
             drop(c);
             return self.settled(seg, slot, call.fd, call.flags);
@@ -85,8 +71,7 @@ impl Engine {
             seg.stats.add(Counter::RuleMerge, 1);
         }
         seg.stats.add(Counter::FlushCall, 1);
-        self.settle_outcome(&mut c, &op, &scratch.iov[..1], &by);
-        c.put_scratch(scratch);
+        self.settle_outcome(&mut c, &op, &[ours], &by);
         c.clear();
         seg.pending.store(0, Release);
         drop(c);

@@ -1,7 +1,7 @@
 //! How bytes enter custody: what must go before them, and whether they may
 //! stay.
 
-use crate::bytes::WriteCall;
+use crate::bytes::{Pieces, WriteCall};
 use crate::custody::{Custody, Held};
 use crate::engine::Engine;
 use crate::operation::{OpKind, SegmentResult};
@@ -13,7 +13,7 @@ use libc::MSG_MORE;
 use std::sync::atomic::Ordering::*;
 
 impl Engine {
-    /// Takes the bytes of `call` into custody; false if they cannot be kept.
+    /// Takes the bytes of `call`, the `pieces` of `len` bytes, into custody; false if they cannot be kept.
     ///
     /// # Safety
     /// As for [`Engine::write`].
@@ -23,6 +23,7 @@ impl Engine {
         seg: &Segment,
         slot: &Slot,
         call: &WriteCall,
+        pieces: &Pieces,
         len: usize,
     ) -> bool {
         self.keep(
@@ -33,8 +34,7 @@ impl Engine {
             call.flags & MSG_MORE != 0,
             |room| {
                 // SAFETY: the caller's promise; keep gives at least len bytes.
-                unsafe { call.bytes.copy(room) };
-                Some(len)
+                Some(unsafe { pieces.copy(room) })
             },
             len,
         )

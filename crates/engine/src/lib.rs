@@ -23,6 +23,7 @@ mod keep;
 mod kin;
 mod life;
 mod lock;
+pub mod memory;
 mod numbers;
 mod operation;
 mod options;

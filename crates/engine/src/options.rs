@@ -11,9 +11,10 @@ use libc::{IPPROTO_TCP, SO_ERROR, SO_LINGER, SOL_SOCKET, TCP_CORK, TCP_NODELAY, 
 use std::sync::atomic::Ordering::Relaxed;
 
 impl Engine {
-    /// What is to be done with `setsockopt(fd, level, name, value)`, `value`
-    /// being the option's first int. After `Pass`, tell
-    /// [`Engine::after_setsockopt`].
+    /// What is to be done with `setsockopt(fd, level, name, value)`. After
+    /// `Pass`, tell [`Engine::after_setsockopt`]. `value` looks at the option's
+    /// first int, if the kernel would; it is called where an answer without
+    /// the kernel depends on it, on a stream.
     #[inline]
     pub fn setsockopt(
         &self,
@@ -21,25 +22,26 @@ impl Engine {
         fd: i32,
         level: i32,
         name: i32,
-        value: Option<i32>,
+        value: impl FnOnce() -> Option<i32>,
     ) -> Verdict {
         seg.stats.add(Counter::CallSockopt, 1);
-        let verdict = match (self.slots.get(fd), value) {
-            (Some(slot), Some(v)) if level == IPPROTO_TCP && name == TCP_CORK => {
-                self.cork(seg, slot, fd, v != 0)
+        let verdict = match self.slots.get(fd) {
+            Some(slot) if level == IPPROTO_TCP && name == TCP_CORK => {
+                self.cork(seg, slot, fd, value)
             }
-            (Some(slot), Some(v)) if level == IPPROTO_TCP && name == TCP_NODELAY => {
-                if v != 0 && self.rule(Rule::Nodelay) && nodelay::is_repeated(slot.state()) {
+            Some(slot) if level == IPPROTO_TCP && name == TCP_NODELAY => {
+                let repeated = self.rule(Rule::Nodelay)
+                    && nodelay::is_repeated(slot.state())
+                    && value().is_some_and(|v| v != 0);
+                if repeated {
                     self.unless_watching(seg, elided(seg, nodelay::ABOUT.counter))
                 } else {
-                    if v == 0 {
-                        // What was sent before goes out under the old mode.
-                        self.settle(slot, fd, seg.stats, Counter::FlushCall);
-                    }
+                    // What was sent before goes out under the old mode.
+                    self.settle(slot, fd, seg.stats, Counter::FlushCall);
                     Verdict::Pass
                 }
             }
-            (Some(slot), _) => {
+            Some(slot) => {
                 self.settle(slot, fd, seg.stats, Counter::FlushCall);
                 // It may change what the send buffer holds (SO_SNDBUF).
                 slot.credit.forget();
@@ -48,7 +50,7 @@ impl Engine {
                 }
                 Verdict::Pass
             }
-            (None, _) => Verdict::Pass,
+            None => Verdict::Pass,
         };
         if verdict == Verdict::Pass {
             seg.stats.add(Counter::Made, 1);
@@ -56,16 +58,37 @@ impl Engine {
         verdict
     }
 
-    fn cork(&self, seg: &Segment, slot: &Slot, fd: i32, on: bool) -> Verdict {
+    #[inline]
+    fn cork(
+        &self,
+        seg: &Segment,
+        slot: &Slot,
+        fd: i32,
+        value: impl FnOnce() -> Option<i32>,
+    ) -> Verdict {
         let state = slot.state();
-        if self.watching(seg) {
-            let may_mark = self.rule(Rule::Cork) && cork::may_mark(state);
+        let may_mark = self.rule(Rule::Cork) && cork::may_mark(state);
+        let watched = self.watching(seg);
+        let asks = match state & bits::CORK_VIRTUAL {
+            0 if watched => state & bits::KIND == bits::STREAM,
+            0 => may_mark && self.promises(seg),
+            _ => true,
+        };
+        if !asks {
+            self.settle(slot, fd, seg.stats, Counter::FlushCall);
+            return Verdict::Pass;
+        }
+        let Some(on) = value().map(|v| v != 0) else {
+            self.settle(slot, fd, seg.stats, Counter::FlushCall);
+            return Verdict::Pass;
+        };
+        if watched {
             if self.watch_cork(seg, fd, on, may_mark) {
                 elided(seg, cork::ABOUT.counter);
             }
             return Verdict::Pass;
         }
-        if on && self.rule(Rule::Cork) && self.promises(seg) && cork::may_mark(state) {
+        if on && may_mark {
             slot.set(bits::CORK_VIRTUAL);
             return elided(seg, cork::ABOUT.counter);
         }
@@ -90,12 +113,23 @@ impl Engine {
         }
     }
 
-    /// After the plain setsockopt succeeded.
+    /// After the plain setsockopt succeeded; `value` is its first int.
     #[inline]
-    pub fn after_setsockopt(&self, fd: i32, level: i32, name: i32, value: Option<i32>) {
-        let (Some(slot), Some(v)) = (self.slots.get(fd), value) else {
+    pub fn after_setsockopt(
+        &self,
+        fd: i32,
+        level: i32,
+        name: i32,
+        value: impl FnOnce() -> Option<i32>,
+    ) {
+        let known = matches!(
+            (level, name),
+            (IPPROTO_TCP, TCP_NODELAY | TCP_CORK) | (SOL_SOCKET, SO_LINGER)
+        );
+        let Some(slot) = self.slots.get(fd).filter(|_| known) else {
             return;
         };
+        let Some(v) = value() else { return };
         self.used(fd);
         match (level, name, v != 0) {
             (IPPROTO_TCP, TCP_NODELAY, true) => slot.set(bits::NODELAY),
@@ -108,23 +142,28 @@ impl Engine {
         }
     }
 
-    /// What is to be done with `getsockopt`: `Ret` carries the int to store.
-    pub fn getsockopt(&self, seg: &Segment, fd: i32, level: i32, name: i32) -> Verdict {
+    /// Before `getsockopt(fd, ...)`: the kernel knows all. After it succeeded,
+    /// ask [`Engine::after_getsockopt`].
+    pub fn before_getsockopt(&self, seg: &Segment, fd: i32) {
         seg.stats.add(Counter::CallSockopt, 1);
-        if let Some(slot) = self.slots.get(fd) {
-            if level == IPPROTO_TCP && name == TCP_CORK && slot.state() & bits::CORK_VIRTUAL != 0 {
-                return elided(seg, cork::ABOUT.counter).with(1);
-            }
-            self.settle(slot, fd, seg.stats, Counter::FlushCall);
-            if level == SOL_SOCKET && name == SO_ERROR {
-                let e = self.take_error(slot);
-                if e != 0 {
-                    return Verdict::Ret(e as isize);
-                }
-            }
-        }
         seg.stats.add(Counter::Made, 1);
-        Verdict::Pass
+        if let Some(slot) = self.slots.get(fd) {
+            self.settle(slot, fd, seg.stats, Counter::FlushCall);
+        }
+    }
+
+    /// What the program is told in place of the int `told` that the kernel
+    /// gave for an option: that a cork is on which is only a mark, or what a
+    /// deferred operation ran into.
+    #[must_use]
+    pub fn after_getsockopt(&self, fd: i32, level: i32, name: i32, told: i32) -> Option<i32> {
+        let slot = self.slots.get(fd)?;
+        match (level, name) {
+            (IPPROTO_TCP, TCP_CORK) if slot.state() & bits::CORK_VIRTUAL != 0 => Some(1),
+            // The kernel's own goes first: it has forgotten it now.
+            (SOL_SOCKET, SO_ERROR) if told == 0 => Some(self.take_error(slot)).filter(|e| *e != 0),
+            _ => None,
+        }
     }
 
     /// `O_NONBLOCK` is about to change on `fd`.
@@ -164,15 +203,6 @@ impl Engine {
     /// Whether this thread may promise anything.
     pub(crate) fn promises(&self, seg: &Segment) -> bool {
         seg.explicit.get() || matches!(self.policy, Policy::Coalesce | Policy::Batch)
-    }
-}
-
-impl Verdict {
-    fn with(self, value: isize) -> Self {
-        match self {
-            Verdict::Ret(_) => Verdict::Ret(value),
-            v => v,
-        }
     }
 }
 

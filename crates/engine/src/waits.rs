@@ -53,10 +53,14 @@ impl Engine {
 
     /// After an epoll wait: notes the hang-ups of edge-triggered streams.
     #[inline]
-    pub fn after_epoll(&self, seg: &Segment, events: &[libc::epoll_event]) {
+    pub fn after_epoll(
+        &self,
+        seg: &Segment,
+        events: impl ExactSizeIterator<Item = libc::epoll_event>,
+    ) {
         self.after_wait(seg, events.len() as u32);
         if self.watch_hangups.load(Relaxed) {
-            for e in events.iter().filter(|e| e.events & HANGUPS != 0) {
+            for e in events.filter(|e| e.events & HANGUPS != 0) {
                 self.hung_up(e.u64);
             }
         }

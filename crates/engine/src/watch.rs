@@ -8,7 +8,7 @@
 //! It asks the same predictor and the same rules as the real policies; only
 //! custody is a mark here instead of bytes.
 
-use crate::bytes::WriteCall;
+use crate::bytes::{Bytes, Look, WriteCall};
 use crate::engine::{Engine, Verdict};
 use crate::operation::OpKind;
 use crate::rules::{Rule, file_head, merge, small_file};
@@ -52,13 +52,22 @@ impl Engine {
         }
     }
 
-    /// A write of `len` bytes to a stream that could be deferred.
+    /// A write to a stream that could be deferred.
     #[cold]
-    pub(crate) fn watch_write(&self, seg: &Segment, call: &WriteCall, len: usize) -> Verdict {
+    pub(crate) fn watch_write(&self, seg: &Segment, call: &WriteCall) -> Verdict {
         let corked = seg.watcher.corked.get() == call.fd;
         let more = call.flags & libc::MSG_MORE != 0 || corked;
         let mine = self.would_follow(seg, call.fd) && self.rule(Rule::Merge);
         let keep = mine || more || seg.predictor.keep(call.kind);
+        // Bytes are looked at as the kernel would: nothing may change.
+        let len = match call.bytes {
+            Bytes::One(_, n) => n,
+            bytes if keep => match bytes.look() {
+                Look::Bytes(n) => n,
+                Look::Refused => return made(seg),
+            },
+            _ => 0,
+        };
         let small = len <= merge::WRITE_LIMIT;
         seg.predictor.sent(call.fd, call.kind);
         if mine {

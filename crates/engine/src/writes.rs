@@ -1,6 +1,6 @@
 //! The calls that send from memory: write, writev, send, sendto, sendmsg.
 
-use crate::bytes::{Asks, WriteCall};
+use crate::bytes::{Asks, Look, Pieces, WriteCall};
 use crate::engine::{Engine, Verdict};
 use crate::operation::OpKind;
 use crate::rules::merge;
@@ -25,7 +25,8 @@ impl Engine {
     /// the call and tell [`Engine::after_write`].
     ///
     /// # Safety
-    /// The call's buffers are readable, as the kernel would require.
+    /// The call is the program's. Where its bytes are to be copied, they must
+    /// be readable: the one place where a bad address is not the kernel's.
     // Always: what is known of the call at its place makes half of it vanish.
     #[inline(always)]
     pub unsafe fn write(&self, seg: &Segment, call: &WriteCall) -> Verdict {
@@ -44,7 +45,7 @@ impl Engine {
             && call.flags & !(MSG_DONTWAIT | MSG_NOSIGNAL) == 0
             && seg.passes.get()
             && !seg.predictor.keep(call.kind)
-            && call.bytes.any()
+            && call.bytes.may_be_some()
             && self.stays_plain(seg, slot, call.fd)
         {
             self.alone(seg, slot, call);
@@ -60,37 +61,26 @@ impl Engine {
     /// As for [`Engine::write`].
     #[inline(never)]
     unsafe fn consider(&self, seg: &Segment, slot: &Slot, state: u64, call: &WriteCall) -> Verdict {
-        if state & (bits::RESIDUE | bits::SHUT) != 0 && call.bytes.len() == Some(0) {
-            let asks = match call.kind {
-                OpKind::Writev => Asks::Nothing,
-                _ => Asks::Empty,
-            };
-            if self.waits_for_nothing(asks, slot, state) {
-                return self.through(seg);
-            }
+        if state & (bits::RESIDUE | bits::SHUT) != 0 {
+            return self.impaired(seg, slot, state, call);
         }
         if state & bits::KIND != bits::STREAM {
-            if state & (bits::RESIDUE | bits::SHUT) != 0 {
-                return self.troubled(seg, slot, call.fd, state, call.flags, Asks::Bytes);
-            }
             return self.through(seg);
         }
-        if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
-            return self.troubled(seg, slot, call.fd, state, call.flags, Asks::Bytes);
+        if state & bits::ERROR != 0 {
+            return self.impaired(seg, slot, state, call);
         }
-        let len = match call.bytes.len() {
-            Some(n) if call.flags & !(MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) == 0 && n > 0 => n,
-            Some(0) => {
-                self.settle(slot, call.fd, seg.stats, Counter::FlushCall);
-                return self.through(seg);
-            }
-            _ => return self.ordered(seg, slot, call.fd, call.flags),
-        };
+        if !call.bytes.may_be_some() {
+            return self.empty(seg, slot, call.fd);
+        }
+        if call.flags & !(MSG_MORE | MSG_DONTWAIT | MSG_NOSIGNAL) != 0 {
+            return self.ordered(seg, slot, call.fd, call.flags);
+        }
         if slot.answers() {
             seg.stats.add(Counter::Answered, 1);
         }
         if state & bits::NONBLOCK != 0 && self.watching(seg) {
-            return self.watch_write(seg, call, len);
+            return self.watch_write(seg, call);
         }
         if state & bits::NONBLOCK == 0 || !self.promises(seg) {
             return self.ordered(seg, slot, call.fd, call.flags);
@@ -102,19 +92,69 @@ impl Engine {
             || self.wants_all(seg)
             || seg.predictor.keep(call.kind);
         seg.predictor.sent(call.fd, call.kind);
-        if keep
-            && len <= merge::WRITE_LIMIT
+        // `keep` where `mine`. Now, and not before, the vector is looked at.
+        let mut pieces = Pieces::new();
+        if keep {
             // SAFETY: the caller's promise.
-            && unsafe { self.defer(seg, slot, call, len) }
-        {
-            return Verdict::Ret(len as isize);
+            match unsafe { pieces.take(&call.bytes) } {
+                None => return self.ordered(seg, slot, call.fd, call.flags),
+                Some(0) => return self.empty(seg, slot, call.fd),
+                Some(len) => {
+                    if len <= merge::WRITE_LIMIT
+                        // SAFETY: the caller's promise.
+                        && unsafe { self.defer(seg, slot, call, &pieces, len) }
+                    {
+                        return Verdict::Ret(len as isize);
+                    }
+                }
+            }
         }
         let turned = seg.current.replace(call.fd) != call.fd;
         if mine && !turned && slot.state() & bits::OWNER == owner_bits(seg.id) {
-            return self.gather(seg, slot, call);
+            return self.gather(seg, slot, call, &mut pieces);
         }
         self.in_turn(seg);
         self.settled(seg, slot, call.fd, call.flags)
+    }
+
+    /// A write on a stream of which bytes are left over, that is shut behind
+    /// some, or that has an error to report.
+    #[cold]
+    fn impaired(&self, seg: &Segment, slot: &Slot, state: u64, call: &WriteCall) -> Verdict {
+        if state & (bits::RESIDUE | bits::SHUT) != 0 {
+            let asks = match (call.bytes.look(), call.kind) {
+                (Look::Refused, _) | (Look::Bytes(0), OpKind::Writev) => Asks::Nothing,
+                (Look::Bytes(0), _) => Asks::Empty,
+                _ => Asks::Bytes,
+            };
+            if self.waits_for_nothing(asks, slot, state) {
+                return self.through(seg);
+            }
+        }
+        self.troubled(seg, slot, call.fd, state, call.flags, Asks::Bytes)
+    }
+
+    /// A write of no bytes on a stream.
+    #[cold]
+    fn empty(&self, seg: &Segment, slot: &Slot, fd: i32) -> Verdict {
+        self.settle(slot, fd, seg.stats, Counter::FlushCall);
+        self.through(seg)
+    }
+
+    /// Whether `fd` is known to be a TCP stream, which carries no descriptors.
+    #[inline]
+    #[must_use]
+    pub fn is_stream(&self, fd: i32) -> bool {
+        self.slots
+            .get(fd)
+            .is_some_and(|s| s.state() & bits::KIND == bits::STREAM)
+    }
+
+    /// Whether bytes are left over on any stream.
+    #[inline]
+    #[must_use]
+    pub fn owes_bytes(&self) -> bool {
+        self.residues.count() != 0
     }
 
     /// A write by which nothing is known to be followed, on a stream of which
@@ -153,8 +193,8 @@ impl Engine {
 
     /// What is to be done with a call that sends on `fd` and is never
     /// deferred: it goes behind all there is. After `Pass`, make the call and
-    /// tell [`Engine::landed`].
-    pub fn send_behind(&self, seg: &Segment, fd: i32, asks: Asks) -> Verdict {
+    /// tell [`Engine::landed`]. What it `asks` is only asked where it matters.
+    pub fn send_behind(&self, seg: &Segment, fd: i32, asks: impl FnOnce() -> Asks) -> Verdict {
         seg.stats.add(Counter::CallOther, 1);
         self.effect(seg);
         let Some(slot) = self.slots.get(fd) else {
@@ -163,18 +203,17 @@ impl Engine {
         };
         // How much it sends is not followed.
         slot.credit.forget();
-        if asks != Asks::Bytes {
-            self.settle(slot, fd, seg.stats, Counter::FlushCall);
-        }
+        self.settle(slot, fd, seg.stats, Counter::FlushCall);
         let state = slot.state();
+        if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) == 0 {
+            return self.settled(seg, slot, fd, 0);
+        }
+        let asks = asks();
         if state & (bits::RESIDUE | bits::SHUT) != 0 && self.waits_for_nothing(asks, slot, state) {
             seg.stats.add(Counter::Made, 1);
             return Verdict::Pass;
         }
-        if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
-            return self.troubled(seg, slot, fd, state, 0, asks);
-        }
-        self.settled(seg, slot, fd, 0)
+        self.troubled(seg, slot, fd, state, 0, asks)
     }
 
     /// Straight through, after what an observer could order it by.

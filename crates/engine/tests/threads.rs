@@ -11,7 +11,7 @@ use esca_engine::{Asks, Bytes, OpKind, Verdict, WriteCall};
 
 const POLICIES: [Policy; 2] = [Policy::Coalesce, Policy::Batch];
 
-fn large(fd: i32, bytes: &[u8]) -> WriteCall<'static> {
+fn large(fd: i32, bytes: &[u8]) -> WriteCall {
     WriteCall {
         fd,
         kind: OpKind::Write,
@@ -95,7 +95,7 @@ fn nothing_is_promised_during_another_threads_sendfile_or_splice() {
             assert!(w.count(Counter::Deferred) > before, "{policy:?}");
             one.wait(1);
         }
-        assert_eq!(engine.send_behind(seg, fd, Asks::Bytes), Verdict::Pass);
+        assert_eq!(engine.send_behind(seg, fd, || Asks::Bytes), Verdict::Pass);
         let during = w.count(Counter::Deferred);
         assert_eq!(one.more(fd, b"c"), Ok(1));
         assert_eq!(w.count(Counter::Deferred), during, "{policy:?}");

@@ -8,7 +8,7 @@ use std::sync::atomic::{
 };
 
 /// Room for the transcript.
-const ROOM: usize = 1 << 16;
+const ROOM: usize = 4 << 20;
 
 /// The flags; what they mean beyond their names is the scenario's business.
 #[derive(Clone, Copy, Debug)]

@@ -17,6 +17,7 @@ pub mod server;
 pub mod shared;
 pub mod site;
 pub mod socket_memory;
+pub mod stack;
 pub mod swarm;
 
 use std::time::{Duration, Instant};

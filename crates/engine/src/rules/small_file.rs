@@ -13,6 +13,7 @@
 //! plain call, go out in either state; here it is the state of the call.
 
 use super::{About, Rule};
+use crate::memory;
 use esca_abi::stats::Counter;
 use rustix::fs::{FileType, fstat};
 use rustix::io::{Errno, ReadWriteFlags, preadv2};
@@ -34,7 +35,7 @@ pub const LIMIT: usize = 16 * 1024;
 /// plain call decide.
 ///
 /// # Safety
-/// `offset` is null or valid for reads and writes.
+/// `offset` is the program's.
 pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Option<usize> {
     if in_fd < 0 {
         return None;
@@ -48,11 +49,15 @@ pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Opt
             None
         };
     }
-    // SAFETY: not null, so valid (caller).
+    // As the kernel, which would read it before and write it after.
+    if !memory::is_writable(offset.addr(), size_of::<i64>()) {
+        return None;
+    }
+    // SAFETY: readable and writable, as was just found.
     let at = unsafe { offset.read_unaligned() };
     let n = read_cached(in_fd, u64::try_from(at).ok()?, room)?;
     // SAFETY: as above.
-    unsafe { offset.write_unaligned(at + n as i64) };
+    unsafe { offset.write_unaligned(at.wrapping_add(n as i64)) };
     Some(n)
 }
 

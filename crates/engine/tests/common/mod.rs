@@ -219,7 +219,7 @@ impl Hands {
     fn set_option<T>(&self, fd: RawFd, level: i32, name: i32, first: i32, v: &T) -> Answer {
         match self
             .engine
-            .setsockopt(self.seg, fd, level, name, Some(first))
+            .setsockopt(self.seg, fd, level, name, || Some(first))
         {
             Verdict::Ret(n) => Ok(n as usize),
             Verdict::Err(e) => Err(e),
@@ -227,17 +227,19 @@ impl Hands {
                 let (at, len) = (std::ptr::from_ref(v).cast(), size_of::<T>() as u32);
                 // SAFETY: a live value of that size.
                 let n = unsafe { libc::setsockopt(fd, level, name, at, len) };
-                self.engine.after_setsockopt(fd, level, name, Some(first));
+                self.engine
+                    .after_setsockopt(fd, level, name, || Some(first));
                 plain(n as isize)
             }
         }
     }
 
     pub fn get_option(&self, fd: RawFd, level: i32, name: i32) -> i32 {
-        if let Verdict::Ret(v) = self.engine.getsockopt(self.seg, fd, level, name) {
-            return v as i32;
-        }
-        kernel_option(fd, level, name)
+        self.engine.before_getsockopt(self.seg, fd);
+        let told = kernel_option(fd, level, name);
+        self.engine
+            .after_getsockopt(fd, level, name, told)
+            .unwrap_or(told)
     }
 
     /// Teaches the predictor that writes are followed by more.

@@ -225,7 +225,7 @@ fn pair(n: c_int, fds: *mut c_int) -> c_int {
         with(|e, _| {
             for k in 0..2 {
                 // SAFETY: the kernel just wrote both.
-                e.made_other(unsafe { *fds.add(k) });
+                e.made_other(unsafe { fds.add(k).read_unaligned() });
             }
         });
     }

@@ -6,6 +6,7 @@ mod effects;
 mod identity;
 mod jail;
 pub(crate) mod life;
+mod messages;
 mod options;
 mod raw;
 mod reads;

@@ -3,35 +3,108 @@
 use super::socket;
 use crate::real::{errno, interpose, set_errno};
 use crate::thread::enter;
-use esca_engine::{Engine, Segment, Verdict};
+use esca_engine::{Engine, Segment, Verdict, memory};
 use libc::{
     c_int, c_uint, c_void, iovec, mmsghdr, msghdr, size_t, sockaddr, socklen_t, ssize_t, timespec,
 };
 
-/// Asks the engine about a read of up to `want` bytes (0: a short count means
-/// nothing); `make` makes the call, with the engine if there is one.
+/// Where a read's bytes go.
+trait Room: Copy {
+    /// Bytes that are asked for, before the call; 0 where an answer without
+    /// the kernel is not to be given, or a short count means nothing.
+    fn want(self) -> usize;
+    /// Whether the kernel would refuse it before it looks at the socket.
+    fn is_refused(self) -> bool;
+    /// Bytes that were asked for, after the kernel has filled some.
+    fn asked(self) -> usize;
+}
+
+/// One buffer.
+#[derive(Clone, Copy)]
+struct One(*mut c_void, size_t);
+
+impl Room for One {
+    #[inline(always)]
+    fn want(self) -> usize {
+        self.1
+    }
+    #[inline(always)]
+    fn is_refused(self) -> bool {
+        !memory::is_room(self.0.cast(), self.1)
+    }
+    #[inline(always)]
+    fn asked(self) -> usize {
+        self.1
+    }
+}
+
+/// A vector, which only the kernel can look at before it has taken it.
+#[derive(Clone, Copy)]
+struct Many(*const iovec, c_int);
+
+impl Room for Many {
+    #[inline(always)]
+    fn want(self) -> usize {
+        0
+    }
+    #[inline(always)]
+    fn is_refused(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn asked(self) -> usize {
+        (0..self.1.max(0) as usize).fold(0, |sum, k| {
+            // SAFETY: the kernel has taken so many.
+            sum.saturating_add(unsafe { self.0.add(k).read_unaligned() }.iov_len)
+        })
+    }
+}
+
+/// Messages, whose answer has more parts than a count (control data, flags).
+#[derive(Clone, Copy)]
+struct Messages;
+
+impl Room for Messages {
+    #[inline(always)]
+    fn want(self) -> usize {
+        0
+    }
+    #[inline(always)]
+    fn is_refused(self) -> bool {
+        false
+    }
+    #[inline(always)]
+    fn asked(self) -> usize {
+        0
+    }
+}
+
+/// Asks the engine about a read into `room`; `make` makes the call, with the
+/// engine if there is one.
 #[inline]
 fn read_by(
     fd: c_int,
-    want: usize,
+    room: impl Room,
     flags: c_int,
     make: impl FnOnce(Option<(&Engine, &Segment)>) -> ssize_t,
 ) -> ssize_t {
     let Some(i) = enter() else {
         return make(None);
     };
-    let verdict = i.before_read(i.seg, fd, want, flags);
+    let verdict = i.before_read(i.seg, fd, room.want(), flags);
     let (engine, seg) = i.leave();
-    if let Verdict::Err(e) = verdict {
+    if let Verdict::Err(e) = verdict
+        && !room.is_refused()
+    {
         return set_errno(e) as ssize_t;
     }
     let n = make(Some((engine, seg)));
     if n > 0 {
-        engine.after_good_read(seg, fd, want, flags, n as usize);
+        engine.after_good_read(seg, fd, room.asked(), flags, n as usize);
         return n;
     }
     let e = errno();
-    let instead = enter().and_then(|i| i.after_read(i.seg, fd, want, flags, n, e));
+    let instead = enter().and_then(|i| i.after_read(i.seg, fd, 0, flags, n, e));
     match instead {
         Some(other) => set_errno(other) as ssize_t,
         None => {
@@ -52,27 +125,13 @@ unsafe fn read_bytes(
     n: size_t,
     plain: impl FnOnce() -> ssize_t,
 ) -> ssize_t {
-    read_by(fd, n, 0, |at| match at {
+    read_by(fd, One(buf, n), 0, |at| match at {
         Some((engine, seg)) if engine.by_socket(seg, fd, n) => {
             // SAFETY: the caller's promise.
             unsafe { socket::read(fd, buf, n, plain) }
         }
         _ => plain(),
     })
-}
-
-/// Bytes a vector has room for.
-///
-/// # Safety
-/// `iov` points to `n` iovecs, as the call requires.
-#[inline]
-unsafe fn room(iov: *const iovec, n: c_int) -> usize {
-    if n <= 0 || iov.is_null() {
-        return 0;
-    }
-    // SAFETY: the caller's promise.
-    let v = unsafe { std::slice::from_raw_parts(iov, n as usize) };
-    v.iter().fold(0, |s, i| s.saturating_add(i.iov_len))
 }
 
 interpose! {
@@ -83,12 +142,12 @@ interpose! {
 
     fn readv(fd: c_int, iov: *const iovec, n: c_int) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        unsafe { read_by(fd, room(iov, n), 0, |_| real(fd, iov, n)) }
+        read_by(fd, Many(iov, n), 0, |_| unsafe { real(fd, iov, n) })
     }
 
     fn recv(fd: c_int, buf: *mut c_void, n: size_t, flags: c_int) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, flags) })
+        read_by(fd, One(buf, n), flags, |_| unsafe { real(fd, buf, n, flags) })
     }
 
     fn recvfrom(
@@ -96,14 +155,14 @@ interpose! {
         from: *mut sockaddr, len: *mut socklen_t,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, flags, from, len) })
+        read_by(fd, One(buf, n), flags, |_| unsafe { real(fd, buf, n, flags, from, len) })
     }
 
     // Its answer has more parts than a count (control data, flags), so it is
     // ordered but never answered here.
     fn recvmsg(fd: c_int, msg: *mut msghdr, flags: c_int) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, 0, flags | libc::MSG_PEEK, |_| unsafe { real(fd, msg, flags) })
+        read_by(fd, Messages, flags | libc::MSG_PEEK, |_| unsafe { real(fd, msg, flags) })
     }
 }
 
@@ -113,7 +172,7 @@ interpose! { unchecked
         fd: c_int, msgs: *mut mmsghdr, n: c_uint, flags: c_int, limit: *mut timespec,
     ) -> c_int, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, 0, flags | libc::MSG_PEEK, |_| unsafe {
+        read_by(fd, Messages, flags | libc::MSG_PEEK, |_| unsafe {
             real(fd, msgs, n, flags, limit) as ssize_t
         }) as c_int
     }
@@ -138,7 +197,7 @@ interpose! { unchecked
         fd: c_int, buf: *mut c_void, n: size_t, len: size_t, flags: c_int,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, len, flags) })
+        read_by(fd, One(buf, n), flags, |_| unsafe { real(fd, buf, n, len, flags) })
     }
 
     fn __recvfrom_chk(
@@ -146,6 +205,6 @@ interpose! { unchecked
         from: *mut sockaddr, len: *mut socklen_t,
     ) -> ssize_t, real {
         // SAFETY: the program's own arguments.
-        read_by(fd, n, flags, |_| unsafe { real(fd, buf, n, size, flags, from, len) })
+        read_by(fd, One(buf, n), flags, |_| unsafe { real(fd, buf, n, size, flags, from, len) })
     }
 }

@@ -18,18 +18,17 @@ fn before(kind: WaitKind) -> Option<(&'static Engine, &'static Segment)> {
     Some(i.leave())
 }
 
-/// The events that the kernel wrote.
+/// The events that the kernel wrote, wherever the program has them.
 ///
 /// # Safety
 /// `n` events stand at `events`, if it is more than none.
 #[inline]
-unsafe fn reported<'a>(events: *const epoll_event, n: c_int) -> &'a [epoll_event] {
-    if n > 0 {
-        // SAFETY: the caller's promise.
-        unsafe { std::slice::from_raw_parts(events, n as usize) }
-    } else {
-        &[]
-    }
+unsafe fn reported(
+    events: *const epoll_event,
+    n: c_int,
+) -> impl ExactSizeIterator<Item = epoll_event> {
+    // SAFETY: the caller's promise.
+    (0..n.max(0) as usize).map(move |k| unsafe { events.add(k).read_unaligned() })
 }
 
 /// Runs a wait between the two looks; the one after it takes no lock and
