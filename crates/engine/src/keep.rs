@@ -173,7 +173,7 @@ impl Engine {
         kind: OpKind,
         result: i64,
     ) -> u32 {
-        if !seg.explicit.get() {
+        if !seg.explicit.get() || c.results.try_reserve(1).is_err() {
             return u32::MAX;
         }
         c.results.push(SegmentResult { fd, kind, result });

@@ -1,7 +1,8 @@
 //! The process: reading the settings at start, making the engine at the first
 //! wait, ending it.
 
-use crate::{origin, stats, thread};
+use crate::{origin, other_stack, say, secure, stats, thread};
+use esca_abi::status::Status;
 use esca_engine::Engine;
 use esca_engine::settings::{BackendKind, Policy, Settings};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
@@ -41,6 +42,9 @@ static END: extern "C" fn() = end;
 
 /// The constructor: reads the environment, and makes no system call.
 extern "C" fn start() {
+    if secure::is_secure() {
+        return;
+    }
     let var = |name| std::env::var(name).ok();
     let (p, r, b) = (var("ESCA_POLICY"), var("ESCA_RULES"), var("ESCA_BACKEND"));
     match Settings::from_values(p.as_deref(), r.as_deref(), b.as_deref()) {
@@ -49,11 +53,14 @@ extern "C" fn start() {
             RULES.store(s.rules.bits(), Relaxed);
             BACKEND.store(s.backend as u32, Relaxed);
             stats::open();
+            if s.policy != Policy::Off {
+                other_stack::look();
+            }
             // SAFETY: a function that lives as long as the process.
             unsafe { libc::pthread_atfork(None, None, Some(origin::forget_all)) };
             STATE.store(DORMANT, Release);
         }
-        Err(e) => eprintln!("esca: {e}; running without ESCA"),
+        Err(e) => say::line(format_args!("esca: {e}; running without ESCA")),
     }
 }
 
@@ -67,6 +74,13 @@ pub(crate) fn wake() {
     if STATE.load(Relaxed) == DORMANT && POLICY.load(Relaxed) != Policy::Off as u32 {
         activate();
     }
+}
+
+/// Whether the user has the library change nothing (policy off or watch): then
+/// explicit segments do not either.
+pub(crate) fn is_declined() -> bool {
+    let policy = Policy::from_number(POLICY.load(Relaxed));
+    STATE.load(Acquire) != OFF && matches!(policy, Policy::Off | Policy::Watch)
 }
 
 /// Makes the engine, once; false if there is none.
@@ -85,6 +99,11 @@ pub(crate) fn activate() -> bool {
             backend: BackendKind::from_number(BACKEND.load(Relaxed)),
         };
         stats::ensure();
+        if other_stack::is_there() {
+            stats::table().note(Status::OtherStack);
+            STATE.store(OFF, Release);
+            return false;
+        }
         match Engine::new(settings, descriptors(), stats::table()) {
             Ok(e) => {
                 let e = e.with_own_thread(thread::own).with_origin(origin::is_given);
@@ -98,7 +117,8 @@ pub(crate) fn activate() -> bool {
                 true
             }
             Err(e) => {
-                eprintln!("esca: no memory for the stream table ({e}); running without ESCA");
+                let errno = e.raw_os_error() as u32;
+                stats::table().noted.note(Status::NoMemory, errno);
                 STATE.store(OFF, Release);
                 false
             }
@@ -194,6 +214,7 @@ pub(crate) fn step_aside() {
         engine.last_chance();
     }
     ENGINE.store(std::ptr::null_mut(), Release);
+    stats::table().note(Status::Filter);
     thread::uninterposed(stats::close);
 }
 
