@@ -11,7 +11,12 @@
  * Link with -lshim. Under libesca_preload.so (LD_PRELOAD, `esca run`) that
  * library's definitions come first and do the work; without it libshim.so
  * answers: every call then happens at once, exactly as written, and there are
- * no results to fetch. So one binary runs with ESCA and without.
+ * no results to fetch. So one binary runs with ESCA and without. The
+ * declarations are those of the published header, beside which this one may be
+ * included, in either order.
+ *
+ * With ESCA_POLICY=off, and with `watch`, every call happens at once in
+ * segments too, as with libshim.so alone.
  *
  *     batch_start(3);
  *     write(a, head, n);              // kept: returns n
@@ -67,33 +72,36 @@ struct esca_result {
  * any thread; batch_start does it where it has not been done. A process that
  * has not yet waited for events is otherwise left alone by ESCA.
  *
- * Returns 0.
+ * Returns 0, or -1 with errno ENOSYS where the preload library is there and
+ * cannot work: a setuid program, no memory, system calls that are filtered,
+ * a socket library after it. The program runs all the same, as without ESCA.
  */
-int esca_init(void);
+long esca_init(void);
 
 /*
  * Opens a segment on the calling thread: from here to batch_flush the stream
- * operations of this thread are kept, for all streams together (policy
- * `batch`, whatever ESCA_POLICY says).
+ * operations of this thread are kept, for all streams together (as in policy
+ * `batch`). Where one is open already, what it kept goes to the kernel and a
+ * new one begins: segments do not nest, and one batch_flush ends the last.
  *
  * `events` is a hint of how many operations follow (the published ESCA gives
- * the number of ready events here); 0 when unknown. Exceeding it is fine.
+ * the number of ready events here); 0 when unknown. Exceeding it is fine, and
+ * so is any other value: programs that declare `long batch_start();` may leave
+ * the argument out.
  *
- * Returns 0, or -1 with errno EBUSY when this thread has a segment open:
- * segments do not nest.
+ * Returns 0.
  */
-int batch_start(int events);
+long batch_start(int events);
 
 /*
  * Closes the calling thread's segment and hands everything in it to the
  * kernel, without blocking. The results can be fetched with esca_results from
  * then on.
  *
- * Returns the number of operations recorded in the segment (0 when nothing
- * was kept, and always 0 without ESCA), or -1 with errno EINVAL when this
- * thread has no segment open.
+ * Returns the number of operations recorded in the segment: 0 when nothing
+ * was kept or no segment is open, and always 0 without ESCA.
  */
-int batch_flush(void);
+long batch_flush(void);
 
 /*
  * Copies the results of the calling thread's last flushed segment to `out`,

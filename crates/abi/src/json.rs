@@ -37,6 +37,16 @@ pub fn write(table: &Table, out: &mut impl Write) -> Result {
             sep = ", ";
         }
     }
+    out.write_str("],\n  \"status\": [")?;
+    let mut sep = "";
+    for (status, number) in table.noted.all() {
+        let name = status.name();
+        write!(
+            out,
+            "{sep}{{ \"reason\": \"{name}\", \"number\": {number}, \"text\": \"{status}\" }}"
+        )?;
+        sep = ", ";
+    }
     out.write_str("]")?;
     let mut group = "";
     for (c, (g, n)) in ALL.iter().zip(NAMES) {

@@ -10,3 +10,4 @@ pub mod device;
 pub mod json;
 pub mod op;
 pub mod stats;
+pub mod status;

@@ -5,6 +5,7 @@
 //! load and store, never a locked instruction. Threads beyond the last slot
 //! share it and may lose a count; nothing depends on the counters.
 
+use crate::status::{Noted, Status};
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// First eight bytes of the mapping: `"escastat"`.
@@ -171,7 +172,8 @@ pub struct Table {
     pub rules: AtomicU32,
     /// Backend in force (its number in the engine).
     pub backend: AtomicU32,
-    reserved: [AtomicU64; 4],
+    /// Why the library does less than it was asked for.
+    pub noted: Noted,
     /// One a thread.
     pub slots: [Slot; SLOTS],
 }
@@ -188,7 +190,7 @@ impl Table {
             policy: AtomicU32::new(0),
             rules: AtomicU32::new(0),
             backend: AtomicU32::new(0),
-            reserved: [const { AtomicU64::new(0) }; 4],
+            noted: Noted::new(),
             slots: [const { Slot::new() }; SLOTS],
         }
     }
@@ -207,10 +209,22 @@ impl Table {
             && self.version.load(Relaxed) == VERSION
     }
 
+    /// Notes why the library does less than it was asked for.
+    pub fn note(&self, status: Status) {
+        self.noted.note(status, 0);
+    }
+
     /// Hands out a slot; the last one is shared when all are taken.
     pub fn claim(&self) -> &Slot {
         let n = self.next_slot.fetch_add(1, Relaxed) as usize;
         &self.slots[n.min(SLOTS - 1)]
+    }
+
+    /// Whether a process that shares the table did anything but wait.
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        let work = |c: &Counter| *c != Counter::CallWait && self.total(*c) != 0;
+        self.noted.all().next().is_some() || ALL.iter().any(work)
     }
 
     /// Sum over all threads (the maximum for [`Counter::PeakBytes`]).

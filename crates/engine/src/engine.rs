@@ -171,15 +171,17 @@ impl Engine {
     }
 
     /// Gives the engine a place for as long as the process lives, past the
-    /// program's allocator; `None` without memory.
-    #[must_use]
-    pub fn install(self) -> Option<&'static Engine> {
-        let place: *mut Engine = sys::map_private(size_of::<Engine>()).ok()?.cast();
+    /// program's allocator.
+    ///
+    /// # Errors
+    /// Those of mmap(2).
+    pub fn install(self) -> rustix::io::Result<&'static Engine> {
+        let place: *mut Engine = sys::map_private(size_of::<Engine>())?.cast();
         // SAFETY: a fresh, page-aligned mapping of the right size, that is
         // never given back.
         unsafe {
             place.write(self);
-            Some(&*place)
+            Ok(&*place)
         }
     }
 

@@ -9,6 +9,7 @@ use crate::rules::{Rule, merge};
 use crate::segment::Segment;
 use crate::slot::{Slot, bits, owner_bits};
 use esca_abi::stats::Counter;
+use esca_abi::status::Status;
 use libc::MSG_MORE;
 use std::sync::atomic::Ordering::*;
 
@@ -192,6 +193,11 @@ impl Engine {
     /// Nobody would bound the time: nothing is kept from now on.
     #[cold]
     fn no_sweeper(&self) -> bool {
+        self.table.note(if crate::sys::sched::is_real_time() {
+            Status::RealTime
+        } else {
+            Status::NoHelper
+        });
         self.retire();
         false
     }
@@ -206,7 +212,7 @@ impl Engine {
         kind: OpKind,
         result: i64,
     ) -> u32 {
-        if !seg.explicit.get() {
+        if !seg.explicit.get() || c.results.try_reserve(1).is_err() {
             return u32::MAX;
         }
         c.results.push(SegmentResult { fd, kind, result });

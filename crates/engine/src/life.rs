@@ -229,7 +229,8 @@ impl Engine {
         self.flush(seg, seg.stats, Counter::FlushExplicit);
         let mut c = seg.custody.lock();
         c.results.clear();
-        c.results.reserve(hint.min(1 << 16));
+        // Without the room the results end early; the operations do not.
+        let _ = c.results.try_reserve(hint.min(MOST_HINTED));
         drop(c);
         seg.explicit.set(true);
         self.renew(seg);
@@ -267,6 +268,10 @@ impl Engine {
         }
     }
 }
+
+/// Results that room is made for at the start of a segment, at most: the hint
+/// may be any number.
+const MOST_HINTED: usize = 256;
 
 /// Whether a program that is run gets `fd`.
 fn is_inherited(fd: i32) -> bool {

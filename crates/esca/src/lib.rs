@@ -23,6 +23,7 @@
 pub mod fallback;
 mod symbols;
 
+use std::ffi::c_long;
 use std::io;
 use std::marker::PhantomData;
 use std::os::fd::RawFd;
@@ -86,7 +87,8 @@ impl From<&RawResult> for OpResult {
 /// Makes ESCA ready in this process; [`Segment::start`] does it by itself.
 ///
 /// # Errors
-/// Those of the library; there are none today.
+/// `ENOSYS` (`ErrorKind::Unsupported`) where the library is there and cannot
+/// work; segments keep nothing then.
 pub fn init() -> io::Result<()> {
     check((api().init)()).map(drop)
 }
@@ -110,8 +112,11 @@ impl Segment {
     /// Opens a segment on this thread. `hint` is about how many operations
     /// follow, 0 when unknown.
     ///
+    /// Segments do not nest: one that is open hands over what it has and ends,
+    /// and its own `flush` finds nothing.
+    ///
     /// # Errors
-    /// `EBUSY` (`ErrorKind::ResourceBusy`) when one is open already.
+    /// Those of the library; there are none today.
     pub fn start(hint: usize) -> io::Result<Segment> {
         let hint = i32::try_from(hint).unwrap_or(i32::MAX);
         check((api().start)(hint))?;
@@ -124,8 +129,7 @@ impl Segment {
     /// operation, in program order; empty without ESCA.
     ///
     /// # Errors
-    /// `EINVAL` when the segment was closed behind this guard's back, by a
-    /// direct call of `batch_flush`.
+    /// Those of the library; there are none today.
     pub fn flush(self) -> io::Result<Vec<OpResult>> {
         std::mem::forget(self);
         let n = check((api().flush)())?;
@@ -137,12 +141,12 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // The error can only be that the segment is closed already.
+        // Nobody to tell what became of the operations.
         let _ = (api().flush)();
     }
 }
 
-fn check(ret: i32) -> io::Result<i32> {
+fn check(ret: c_long) -> io::Result<c_long> {
     if ret < 0 {
         Err(io::Error::last_os_error())
     } else {

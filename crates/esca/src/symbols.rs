@@ -20,16 +20,16 @@ pub struct RawResult {
 /// The four calls, safe to make with any arguments.
 pub struct Api {
     pub linked: bool,
-    pub init: fn() -> i32,
-    pub start: fn(i32) -> i32,
-    pub flush: fn() -> i32,
+    pub init: fn() -> c_long,
+    pub start: fn(i32) -> c_long,
+    pub flush: fn() -> c_long,
     pub results: fn(&mut [RawResult]) -> usize,
 }
 
 struct Linked {
-    init: extern "C" fn() -> c_int,
-    start: extern "C" fn(c_int) -> c_int,
-    flush: extern "C" fn() -> c_int,
+    init: extern "C" fn() -> c_long,
+    start: extern "C" fn(c_int) -> c_long,
+    flush: extern "C" fn() -> c_long,
     results: unsafe extern "C" fn(*mut RawResult, c_ulong) -> c_long,
 }
 
@@ -42,9 +42,9 @@ fn linked() -> Option<&'static Linked> {
         // them; the first three take no pointers, so any call is sound.
         unsafe {
             Some(Linked {
-                init: std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(init),
-                start: std::mem::transmute::<*mut c_void, extern "C" fn(c_int) -> c_int>(start),
-                flush: std::mem::transmute::<*mut c_void, extern "C" fn() -> c_int>(flush),
+                init: std::mem::transmute::<*mut c_void, extern "C" fn() -> c_long>(init),
+                start: std::mem::transmute::<*mut c_void, extern "C" fn(c_int) -> c_long>(start),
+                flush: std::mem::transmute::<*mut c_void, extern "C" fn() -> c_long>(flush),
                 results: std::mem::transmute::<
                     *mut c_void,
                     unsafe extern "C" fn(*mut RawResult, c_ulong) -> c_long,

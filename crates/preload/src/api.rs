@@ -1,9 +1,11 @@
-//! The published interface (`include/esca.h`): explicit segments.
+//! The interface of `include/esca.h`: the published one (explicit segments),
+//! and the results that it lacks.
 
 use crate::process;
 use crate::real::set_errno;
 use crate::thread::enter;
-use libc::{EBUSY, EINVAL, ENOSYS, c_int, c_long, c_ulong};
+use esca_engine::OpKind;
+use libc::{ENOSYS, c_int, c_long, c_ulong};
 
 /// `struct esca_result` of esca.h.
 #[repr(C)]
@@ -13,53 +15,60 @@ pub struct EscaResult {
     result: c_long,
 }
 
-/// Makes the engine now rather than at the first wait; 0, or -1 with ENOSYS
-/// where the library cannot work.
+/// `long esca_init(void)`: makes the engine now rather than at the first wait.
+/// -1 with ENOSYS where it cannot be had; 0 where the user does not want it.
 #[unsafe(no_mangle)]
-pub extern "C" fn esca_init() -> c_int {
-    if process::activate() {
+pub extern "C" fn esca_init() -> c_long {
+    if process::is_declined() || process::activate() {
         0
     } else {
-        set_errno(ENOSYS)
+        set_errno(ENOSYS).into()
     }
 }
 
-/// Begins an explicit segment on the calling thread; `events` is a hint of
-/// how many operations follow. -1 with EBUSY if one is open.
+/// `long batch_start(int events)`: begins a segment on the calling thread. One
+/// that is open ends before. Programs may call it without the argument, so
+/// `events` may be anything: it is a hint for memory, within bounds, and no
+/// more.
 #[unsafe(no_mangle)]
-pub extern "C" fn batch_start(events: c_int) -> c_int {
-    process::activate();
-    match enter() {
-        None => set_errno(ENOSYS),
-        Some(i) if i.begin(i.seg, events.max(0) as usize) => 0,
-        Some(_) => set_errno(EBUSY),
+pub extern "C" fn batch_start(events: c_int) -> c_long {
+    if process::is_declined() || !process::activate() {
+        return 0;
     }
+    if let Some(i) = enter() {
+        let hint = usize::try_from(events).unwrap_or(0);
+        if !i.begin(i.seg, hint) {
+            i.end(i.seg);
+            i.begin(i.seg, hint);
+        }
+    }
+    0
 }
 
-/// Ends the segment: everything goes to the kernel. The number of operations
-/// it had, or -1 with EINVAL if none is open.
+/// `long batch_flush(void)`: ends the segment; everything goes to the kernel.
+/// The number of operations it had, 0 where none is open.
 #[unsafe(no_mangle)]
-pub extern "C" fn batch_flush() -> c_int {
-    match enter().and_then(|i| i.end(i.seg)) {
-        Some(n) => n as c_int,
-        None => set_errno(EINVAL),
-    }
+pub extern "C" fn batch_flush() -> c_long {
+    let operations = enter().and_then(|i| i.end(i.seg));
+    operations.unwrap_or(0) as c_long
 }
 
-/// Copies the results of the thread's last explicit segment; gives how many
-/// there are.
+/// `long esca_results(struct esca_result *out, unsigned long n)`: copies the
+/// results of the thread's last segment and tells how many; without room for
+/// any, how many there are.
 ///
 /// # Safety
-/// `out` has room for `n` results.
+/// `out` is null or has room for `n` results.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn esca_results(out: *mut EscaResult, n: c_ulong) -> c_long {
     let Some(i) = enter() else { return 0 };
+    let room = if out.is_null() { 0 } else { n as usize };
     let total = i.results(i.seg, |k, r| {
-        if (k as c_ulong) < n && !out.is_null() {
+        if k < room {
             let op = match r.kind {
-                esca_engine::OpKind::Sendfile => 2,
-                esca_engine::OpKind::Shutdown => 3,
-                esca_engine::OpKind::Close => 4,
+                OpKind::Sendfile => 2,
+                OpKind::Shutdown => 3,
+                OpKind::Close => 4,
                 _ => 1,
             };
             // SAFETY: k < n, so inside the caller's array.
@@ -72,5 +81,6 @@ pub unsafe extern "C" fn esca_results(out: *mut EscaResult, n: c_ulong) -> c_lon
             }
         }
     });
-    total as c_long
+    let told = if room == 0 { total } else { total.min(room) };
+    told as c_long
 }

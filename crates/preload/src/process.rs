@@ -2,7 +2,8 @@
 //! wait, ending it.
 
 use crate::wiped::{self, ACTIVE, DORMANT, FRESH, OFF, STARTING, page};
-use crate::{origin, stats, thread};
+use crate::{origin, other_stack, say, secure, stats, thread};
+use esca_abi::status::Status;
 use esca_engine::Engine;
 use esca_engine::settings::{BackendKind, Policy, Settings};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
@@ -84,6 +85,9 @@ static END: extern "C" fn() = end;
 /// The constructor: reads the environment and does what may not be done later,
 /// where a signal handler may have interrupted the program's allocator.
 extern "C" fn start() {
+    if secure::is_secure() {
+        return;
+    }
     let var = |name| std::env::var(name).ok();
     let (p, r, b) = (var("ESCA_POLICY"), var("ESCA_RULES"), var("ESCA_BACKEND"));
     match Settings::from_values(p.as_deref(), r.as_deref(), b.as_deref()) {
@@ -92,12 +96,15 @@ extern "C" fn start() {
             RULES.store(s.rules.bits(), Relaxed);
             BACKEND.store(s.backend as u32, Relaxed);
             stats::open();
+            if s.policy != Policy::Off {
+                other_stack::look();
+            }
             if wiped::set_up() && make_key() {
                 page().phase.store(DORMANT, Release);
                 ON.store(true, Release);
             }
         }
-        Err(e) => eprintln!("esca: {e}; running without ESCA"),
+        Err(e) => say::line(format_args!("esca: {e}; running without ESCA")),
     }
 }
 
@@ -126,6 +133,13 @@ pub(crate) fn wake() {
         }
         activate();
     }
+}
+
+/// Whether the user has the library change nothing (policy off or watch): then
+/// explicit segments do not either.
+pub(crate) fn is_declined() -> bool {
+    let policy = Policy::from_number(POLICY.load(Relaxed));
+    ON.load(Acquire) && matches!(policy, Policy::Off | Policy::Watch)
 }
 
 /// Makes the engine, once; false if there is none.
@@ -159,14 +173,27 @@ fn make_engine() -> Option<&'static Engine> {
         backend: BackendKind::from_number(BACKEND.load(Relaxed)),
     };
     stats::ensure();
-    let engine = Engine::new(settings, descriptors(), stats::table()).ok()?;
-    let engine = engine.with_origin(origin::is_given).install()?;
+    let table = stats::table();
+    if other_stack::is_there() {
+        table.note(Status::OtherStack);
+        return None;
+    }
+    let made = Engine::new(settings, descriptors(), table)
+        .and_then(|engine| engine.with_origin(origin::is_given).install());
+    let engine = match made {
+        Ok(engine) => engine,
+        Err(e) => {
+            let errno = e.raw_os_error() as u32;
+            table.noted.note(Status::NoMemory, errno);
+            return None;
+        }
+    };
     if esca_engine::is_filtered() {
         // What a thread needs for a descriptor table of its own is seldom in a
         // filter's list, and some filters kill.
         engine.share_table();
     }
-    stats::table().processes.fetch_add(1, Relaxed);
+    table.processes.fetch_add(1, Relaxed);
     if THREADS.load(Acquire) {
         engine.before_thread();
     }
@@ -273,6 +300,7 @@ pub(crate) fn without_sweeper<R>(splits: bool, plain: impl FnOnce() -> R) -> R {
 /// never get a turn, so nothing is promised.
 pub(crate) fn is_real_time() {
     if let Some(inside) = thread::enter() {
+        stats::table().note(Status::RealTime);
         inside.retire();
         inside.flush_everything(inside.seg.stats(), esca_engine::Cause::FlushLife);
     }
@@ -309,6 +337,7 @@ pub(crate) fn step_aside() {
         engine.last_chance();
     }
     page().engine.store(std::ptr::null_mut(), Release);
+    stats::table().note(Status::Filter);
     thread::uninterposed(stats::close);
 }
 

@@ -1,45 +1,29 @@
-//! Where the statistics stand, and the file they are written to at exit.
+//! Where the statistics stand.
 //!
 //! A process that was not given a table makes one of its own at its first
 //! wait: anonymous shared memory, by the one system call (mmap) that the
 //! engine makes then anyway. `esca stat` finds it in /proc/PID/maps by its
 //! size and first bytes, so it needs no file, no name and no descriptor.
 
-use esca_abi::{json, stats::Table};
+use crate::{say, stats_file};
+use esca_abi::stats::Table;
+use esca_abi::status::Noted;
 use std::ffi::CString;
-use std::fmt;
-use std::os::unix::ffi::OsStringExt;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicPtr, Ordering::*};
 
 static LOCAL: Table = Table::new();
 static SHARED: AtomicPtr<Table> = AtomicPtr::new(std::ptr::null_mut());
 /// The table is this process's own, not one that a family shares.
 static OWN: AtomicBool = AtomicBool::new(false);
-/// No more writing: the process may no longer open files.
-static CLOSED: AtomicBool = AtomicBool::new(false);
-/// The file, and the name it is written under first.
-static FILE: OnceLock<(CString, CString)> = OnceLock::new();
 
 /// Called at start: finds the table that `ESCA_STATS_SHM` names, or makes one
 /// that forked workers share where `ESCA_STATS` asks for a file.
 pub(crate) fn open() {
-    let path = |name| {
-        // Absolute: a server may change its directory.
-        let value = std::env::var_os(name).filter(|v| !v.is_empty())?;
-        let path = std::path::absolute(value).ok()?;
-        CString::new(path.into_os_string().into_vec()).ok()
-    };
-    if let Some(shm) = path("ESCA_STATS_SHM") {
+    if let Some(shm) = stats_file::path("ESCA_STATS_SHM") {
         map_file(&shm);
     }
-    if let Some(file) = path("ESCA_STATS") {
-        let mut tmp = file.clone().into_bytes();
-        tmp.extend_from_slice(b".tmp");
-        let _ = FILE.set((file, CString::new(tmp).unwrap_or_default()));
-        if SHARED.load(Relaxed).is_null() {
-            map(-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
-        }
+    if stats_file::open() && SHARED.load(Relaxed).is_null() {
+        map(-1, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     }
 }
 
@@ -59,7 +43,9 @@ fn map_file(path: &CString) {
     // SAFETY: just mapped, or null.
     let other = unsafe { SHARED.load(Relaxed).as_ref() }.is_some_and(|t| !t.valid());
     if other {
-        eprintln!("esca: the statistics file is of another version; counting without it");
+        say::line(format_args!(
+            "esca: the statistics file is of another version; counting without it"
+        ));
         SHARED.store(std::ptr::null_mut(), Relaxed);
     }
 }
@@ -96,6 +82,8 @@ pub(crate) fn forked() {
     let old = table();
     let [slots, policy, rules, backend] =
         [&old.next_slot, &old.policy, &old.rules, &old.backend].map(|a| a.load(Relaxed));
+    let noted = Noted::new();
+    noted.copy_from(&old.noted);
     let flags = libc::MAP_SHARED | libc::MAP_ANONYMOUS | libc::MAP_FIXED;
     let prot = libc::PROT_READ | libc::PROT_WRITE;
     let at = std::ptr::from_ref(old).cast_mut().cast();
@@ -110,6 +98,7 @@ pub(crate) fn forked() {
     new.policy.store(policy, Relaxed);
     new.rules.store(rules, Relaxed);
     new.backend.store(backend, Relaxed);
+    new.noted.copy_from(&noted);
     new.init();
 }
 
@@ -119,54 +108,12 @@ pub(crate) fn table() -> &'static Table {
     unsafe { SHARED.load(Acquire).as_ref() }.unwrap_or(&LOCAL)
 }
 
-/// Writes the totals to the file, if there is one. The last process to end
-/// writes last, and the table holds the sum of all.
+/// Writes the totals to the file, if one is asked for.
 pub(crate) fn write() {
-    let Some((file, tmp)) = FILE.get().filter(|_| !CLOSED.load(Relaxed)) else {
-        return;
-    };
-    let mut text = Text {
-        bytes: [0; 8192],
-        len: 0,
-    };
-    if json::write(table(), &mut text).is_err() {
-        return;
-    }
-    // SAFETY: C strings, and the bytes just written; a worker without the
-    // right to write leaves the file to its master.
-    unsafe {
-        let flags = libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC | libc::O_CLOEXEC;
-        let fd = libc::open(tmp.as_ptr(), flags, 0o644);
-        if fd >= 0 {
-            let done = libc::write(fd, text.bytes.as_ptr().cast(), text.len);
-            libc::close(fd);
-            if done == text.len as isize {
-                libc::rename(tmp.as_ptr(), file.as_ptr());
-            }
-        }
-    }
+    stats_file::write(table());
 }
 
 /// Writes the totals for the last time.
 pub(crate) fn close() {
-    write();
-    CLOSED.store(true, Relaxed);
-}
-
-/// Text without allocation.
-struct Text {
-    bytes: [u8; 8192],
-    len: usize,
-}
-
-impl fmt::Write for Text {
-    fn write_str(&mut self, s: &str) -> fmt::Result {
-        let to = self
-            .bytes
-            .get_mut(self.len..self.len + s.len())
-            .ok_or(fmt::Error)?;
-        to.copy_from_slice(s.as_bytes());
-        self.len += s.len();
-        Ok(())
-    }
+    stats_file::close(table());
 }

@@ -5,21 +5,21 @@
 use esca::{RawResult, fallback};
 use std::ffi::{c_int, c_long, c_ulong};
 
-/// `int esca_init(void)`.
+/// `long esca_init(void)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn esca_init() -> c_int {
+pub extern "C" fn esca_init() -> c_long {
     fallback::init()
 }
 
-/// `int batch_start(int events)`.
+/// `long batch_start(int events)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn batch_start(events: c_int) -> c_int {
+pub extern "C" fn batch_start(events: c_int) -> c_long {
     fallback::start(events)
 }
 
-/// `int batch_flush(void)`.
+/// `long batch_flush(void)`.
 #[unsafe(no_mangle)]
-pub extern "C" fn batch_flush() -> c_int {
+pub extern "C" fn batch_flush() -> c_long {
     fallback::flush()
 }
 

@@ -155,6 +155,21 @@ impl Stats {
         BACKENDS.get(number as usize).copied().unwrap_or("unknown")
     }
 
+    /// Processes that made an engine.
+    #[must_use]
+    pub fn processes(&self) -> u32 {
+        self.table
+            .processes
+            .load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Why the library did less than it was asked for.
+    #[must_use]
+    pub fn noted(&self) -> Vec<&'static str> {
+        let all = self.table.noted.all();
+        all.map(|(status, _)| status.name()).collect()
+    }
+
     /// Asserts that something was aggregated: the run tested ESCA and not
     /// the plain kernel.
     pub fn assert_aggregated(&self) {

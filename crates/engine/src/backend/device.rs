@@ -3,6 +3,8 @@
 use super::Op;
 use crate::numbers::to_high;
 use esca_abi::device::{self, PATH, RUN_AT, SETUP, Setup};
+use esca_abi::stats::Table;
+use esca_abi::status::Status;
 use rustix::fd::{AsFd, AsRawFd, FromRawFd, IntoRawFd, OwnedFd};
 use rustix::fs::{Mode, OFlags, SeekFrom, fstat, open, seek};
 use rustix::io::{Errno, Result};
@@ -69,6 +71,18 @@ impl Absent {
     #[must_use]
     pub fn is_ordinary(self) -> bool {
         matches!(self, Absent::NotThere | Absent::Forbidden)
+    }
+
+    /// Notes it in the statistics: standard error is the program's.
+    pub(crate) fn note(self, table: &Table) {
+        let (status, number) = match self {
+            Absent::NotThere => (Status::KmodNotThere, 0),
+            Absent::Forbidden => (Status::KmodForbidden, 0),
+            Absent::Version(v) => (Status::KmodVersion, v),
+            Absent::Filtered => (Status::KmodFiltered, 0),
+            Absent::Failed(e) => (Status::KmodFailed, e.raw_os_error() as u32),
+        };
+        table.noted.note(status, number);
     }
 
     fn opening(e: Errno) -> Self {

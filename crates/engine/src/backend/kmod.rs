@@ -7,7 +7,7 @@
 //! tells it, and it opens its own.
 
 use super::device::{Absent, Context, Device};
-use super::{Backend, CANCELLED, Direct, Op, OpCode, cancel_behind, say};
+use super::{Backend, CANCELLED, Direct, Op, OpCode, cancel_behind};
 use crate::settings::BackendKind;
 use crate::sys;
 use esca_abi::op::NOT_DONE;
@@ -176,7 +176,7 @@ impl<D: Device> Kmod<D> {
             self.table
                 .backend
                 .store(BackendKind::Direct as u32, Relaxed);
-            say(&why);
+            why.note(self.table);
         }
     }
 

@@ -52,7 +52,7 @@ pub fn probe() -> Result<(), Absent> {
 }
 
 /// The backend for `kind`. Where the kernel module cannot be had, `direct`,
-/// with a line that says why if somebody asked for it.
+/// and the statistics say why if somebody asked for it.
 pub(crate) fn choose(kind: BackendKind, table: &'static stats::Table) -> Box<dyn Backend> {
     let (backend, number): (Box<dyn Backend>, _) = match kind {
         BackendKind::Direct => (Box::new(Direct), BackendKind::Direct),
@@ -60,7 +60,7 @@ pub(crate) fn choose(kind: BackendKind, table: &'static stats::Table) -> Box<dyn
             Ok(k) => (Box::new(k), BackendKind::Kmod),
             Err(why) => {
                 if kind == BackendKind::Kmod || !why.is_ordinary() {
-                    say(&why);
+                    why.note(table);
                 }
                 (Box::new(Direct), BackendKind::Direct)
             }
@@ -68,19 +68,6 @@ pub(crate) fn choose(kind: BackendKind, table: &'static stats::Table) -> Box<dyn
     };
     table.backend.store(number as u32, Relaxed);
     backend
-}
-
-/// Says on standard error, without stdio and without allocation, that plain
-/// calls are made from now on.
-fn say(why: &Absent) {
-    use std::io::{Cursor, Write};
-    let mut line = Cursor::new([0u8; 256]);
-    let _ = writeln!(line, "esca: backend kmod: {why}; using plain calls");
-    let n = line.position() as usize;
-    let _ = rustix::io::write(
-        crate::numbers::borrow(libc::STDERR_FILENO),
-        &line.get_ref()[..n],
-    );
 }
 
 /// What a full result of `op` would be.
