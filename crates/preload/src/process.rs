@@ -1,7 +1,7 @@
 //! The process: reading the settings at start, making the engine at the first
 //! wait, ending it.
 
-use crate::{origin, stats, thread};
+use crate::{origin, real, stats, thread};
 use esca_engine::Engine;
 use esca_engine::settings::{BackendKind, Policy, Settings};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering::*};
@@ -51,6 +51,7 @@ extern "C" fn start() {
             stats::open();
             // SAFETY: a function that lives as long as the process.
             unsafe { libc::pthread_atfork(None, None, Some(origin::forget_all)) };
+            real::find_all();
             STATE.store(DORMANT, Release);
         }
         Err(e) => eprintln!("esca: {e}; running without ESCA"),
