@@ -5,6 +5,15 @@
 //! stands in `real.rs` (the functions behind ours), `thread.rs` (the calling
 //! thread's segment) and `process.rs` (start, activation, end).
 #![deny(unsafe_op_in_unsafe_fn, clippy::undocumented_unsafe_blocks)]
+// A panic in an interposed call would end the program.
+#![deny(
+    clippy::indexing_slicing,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo
+)]
 #![allow(clippy::missing_safety_doc)] // Each has the contract of its namesake.
 
 mod api;

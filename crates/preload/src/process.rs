@@ -2,7 +2,7 @@
 //! wait, ending it.
 
 use crate::wiped::{self, ACTIVE, DORMANT, FRESH, OFF, STARTING, page};
-use crate::{origin, other_stack, say, secure, stats, thread};
+use crate::{origin, other_stack, real, say, secure, stats, thread};
 use esca_abi::status::Status;
 use esca_engine::Engine;
 use esca_engine::settings::{BackendKind, Policy, Settings};
@@ -99,6 +99,7 @@ extern "C" fn start() {
             if s.policy != Policy::Off {
                 other_stack::look();
             }
+            real::find_all();
             if wiped::set_up() && make_key() {
                 page().phase.store(DORMANT, Release);
                 ON.store(true, Release);

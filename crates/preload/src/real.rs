@@ -39,6 +39,26 @@ impl Real {
     }
 }
 
+/// Looks every function up, in the constructor: the dynamic linker takes a lock
+/// and more of the stack than a call may, which in a call would be those of a
+/// signal handler or of a coroutine.
+pub(crate) fn find_all() {
+    #[allow(improper_ctypes)] // Only the addresses are used.
+    unsafe extern "C" {
+        // The linker's names for the ends of the section.
+        #[link_name = "__start_esca_real"]
+        static FIRST: *const Real;
+        #[link_name = "__stop_esca_real"]
+        static END: *const Real;
+    }
+    let (mut at, end) = (&raw const FIRST, &raw const END);
+    while at < end {
+        // SAFETY: between the ends stand references to statics.
+        unsafe { (**at).get() };
+        at = at.wrapping_add(1);
+    }
+}
+
 extern "C" fn missing() -> c_long {
     set_errno(libc::ENOSYS);
     -1
@@ -85,6 +105,10 @@ macro_rules! interpose {
                     Err(_) => panic!(),
                 },
             );
+            // Known to `find_all`.
+            #[used]
+            #[unsafe(link_section = "esca_real")]
+            static KNOWN: &$crate::real::Real = &REAL;
             // SAFETY: the address is that of the C library's function of this
             // name, whose signature is this one.
             let $real: unsafe extern "C" fn($($t),*) $(-> $r)? = unsafe { ::std::mem::transmute(REAL.get()) };

@@ -26,6 +26,7 @@ pub struct World {
     pub stream: i32,
     /// Another descriptor, of a file.
     pub file: i32,
+    /// One to wait for.
     pub thread: libc::pthread_t,
 }
 
@@ -134,11 +135,17 @@ fn world(state: usize) -> World {
         let far = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
         let none = null_mut();
         let at = listener.as_raw_fd();
-        far.into_raw_fd();
+        let _stays_open = far.into_raw_fd();
         // SAFETY: no address is asked for.
         unsafe { libc::accept4(at, none, none.cast(), libc::SOCK_NONBLOCK) }
     };
     let stream = pair();
+    let mut thread = 0;
+    // SAFETY: /dev/null, and a thread that is over at once.
+    let file = unsafe {
+        libc::pthread_create(&raw mut thread, std::ptr::null(), nothing, null_mut());
+        libc::open(c"/dev/null".as_ptr(), libc::O_RDWR)
+    };
     if state > 0 {
         wait();
     }
@@ -156,16 +163,12 @@ fn world(state: usize) -> World {
             streams.iter().for_each(|fd| write(*fd, 1));
         }
     }
-    // SAFETY: /dev/null, and a thread that is over at once.
-    unsafe {
-        let mut thread = 0;
-        libc::pthread_create(&raw mut thread, std::ptr::null(), nothing, null_mut());
-        let file = libc::open(c"/dev/null".as_ptr(), libc::O_RDWR);
-        World {
-            stream,
-            file,
-            thread,
-        }
+    // A close would hand over what is held.
+    std::mem::forget(listener);
+    World {
+        stream,
+        file,
+        thread,
     }
 }
 

@@ -25,8 +25,12 @@ pub enum Arg {
 }
 
 #[repr(align(64))]
-struct Buffers([[u8; 4096]; 4]);
-static mut BUFFERS: Buffers = Buffers([[0; 4096]; 4]);
+struct Buffers {
+    _bytes: [[u8; 4096]; 4],
+}
+static mut BUFFERS: Buffers = Buffers {
+    _bytes: [[0; 4096]; 4],
+};
 
 extern "C" fn main_of(p: *mut libc::c_void) -> *mut libc::c_void {
     p
