@@ -11,7 +11,7 @@ use libc::{
 /// Asks the engine about a read of up to `want` bytes (0: a short count means
 /// nothing); `make` makes the call, with the engine if there is one.
 #[inline]
-fn read_by(
+pub(super) fn read_by(
     fd: c_int,
     want: usize,
     flags: c_int,

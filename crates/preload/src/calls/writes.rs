@@ -75,7 +75,7 @@ unsafe fn vector<'a>(iov: *const iovec, n: usize) -> Option<&'a [iovec]> {
 /// custody goes first, and while some is left over the call must wait, unless
 /// it sends nothing.
 #[inline]
-fn behind(fd: c_int, asks: Asks, plain: impl FnOnce(c_int) -> ssize_t) -> ssize_t {
+pub(super) fn behind(fd: c_int, asks: Asks, plain: impl FnOnce(c_int) -> ssize_t) -> ssize_t {
     let verdict = match enter() {
         Some(i) => i.send_behind(i.seg, fd, asks),
         None if may_bypass(fd) => Verdict::Pass,

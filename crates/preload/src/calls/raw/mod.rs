@@ -1,0 +1,112 @@
+//! `syscall(2)`: each system call has a treatment, in a table for each
+//! processor. Those that the engine has a part in go the way of their
+//! namesakes; a number that is in no table is taken for anything.
+
+mod route;
+
+use super::life;
+use crate::process;
+use crate::real::{errno, interpose, set_errno};
+use crate::thread::enter;
+use libc::{c_int, c_long};
+
+/// How a call is treated; the tables say what for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Treatment {
+    Routed,
+    Makes,
+    Begins,
+    Execs,
+    Ends,
+    Life,
+    Effect,
+    Plain,
+    Unknown,
+}
+
+macro_rules! treatments {
+    ($($treatment:ident: $($name:ident)*;)*) => {
+        /// How the call `nr` is treated.
+        pub(super) fn treatment(nr: libc::c_long) -> super::Treatment {
+            match nr {
+                $($(libc::$name => super::Treatment::$treatment,)*)*
+                _ => super::Treatment::Unknown,
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod table;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod table;
+
+interpose! { unchecked
+    fn syscall(
+        nr: c_long, a: c_long, b: c_long, c: c_long, d: c_long, e: c_long, f: c_long,
+    ) -> c_long, real {
+        let arguments = [a, b, c, d, e, f];
+        // SAFETY: the program's own arguments.
+        let plain = || unsafe { real(nr, a, b, c, d, e, f) };
+        match table::treatment(nr) {
+            Treatment::Plain => {
+                super::jail::before_syscall(nr, [a, b, c]);
+                plain()
+            }
+            Treatment::Routed if enter().is_some() => {
+                // SAFETY: the arguments are those of call `nr`.
+                match unsafe { route::known(nr, arguments, plain) } {
+                    Some(result) => result,
+                    None => plain(),
+                }
+            }
+            Treatment::Makes => {
+                effect();
+                let fd = plain();
+                if fd >= 0 && let Some(i) = enter() {
+                    i.made_other(fd as c_int);
+                }
+                fd
+            }
+            Treatment::Begins => {
+                process::before_raw_clone();
+                effect();
+                plain()
+            }
+            Treatment::Execs => {
+                life::before_exec();
+                plain()
+            }
+            Treatment::Ends => {
+                process::finish();
+                plain()
+            }
+            // What the thread's or the process's own life asks for stands in
+            // `life.rs`; until a call is followed there, it is an effect.
+            Treatment::Life | Treatment::Effect | Treatment::Routed => {
+                effect();
+                plain()
+            }
+            Treatment::Unknown => {
+                if let Some(i) = enter() {
+                    i.before_unknown(i.seg);
+                }
+                let n = plain();
+                if let Some(i) = enter() {
+                    let e = errno();
+                    i.after_unknown(i.seg);
+                    set_errno(e);
+                }
+                n
+            }
+        }
+    }
+}
+
+fn effect() {
+    if let Some(i) = enter() {
+        i.before_unknown_call(i.seg);
+    }
+}
