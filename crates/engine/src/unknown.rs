@@ -63,6 +63,13 @@ impl Engine {
         self.renew_passes(seg);
     }
 
+    /// The same engine, which promises nothing: see [`Engine::retire`].
+    #[must_use]
+    pub fn without_promises(self) -> Self {
+        self.retired.store(true, SeqCst);
+        self
+    }
+
     /// No promises any more in this process: what could reach descriptors past
     /// the library has been loaded, and cannot be led back.
     #[cold]

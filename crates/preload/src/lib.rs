@@ -10,6 +10,8 @@
 mod api;
 mod arch;
 mod calls;
+#[cfg(target_env = "gnu")]
+mod elf;
 mod origin;
 mod process;
 mod real;

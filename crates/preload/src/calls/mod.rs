@@ -5,6 +5,8 @@ mod descriptors;
 mod effects;
 mod jail;
 pub(crate) mod life;
+#[cfg(target_env = "gnu")]
+pub(crate) mod loader;
 mod makers;
 mod options;
 mod positioned;
@@ -14,3 +16,11 @@ mod socket;
 mod threads;
 mod waits;
 mod writes;
+
+/// Whether something was loaded that reaches descriptors past the library.
+pub(crate) fn are_passed_by() -> bool {
+    #[cfg(target_env = "gnu")]
+    return loader::is_retired();
+    #[cfg(not(target_env = "gnu"))]
+    false
+}
