@@ -41,6 +41,7 @@ mod sweeper;
 mod sync;
 mod sys;
 mod trouble;
+mod unknown;
 mod waits;
 mod watch;
 mod writes;

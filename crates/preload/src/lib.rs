@@ -19,6 +19,8 @@
 mod api;
 mod arch;
 mod calls;
+#[cfg(target_env = "gnu")]
+mod elf;
 mod origin;
 mod other_stack;
 mod process;

@@ -198,6 +198,9 @@ fn make_engine() -> Option<&'static Engine> {
     if THREADS.load(Acquire) {
         engine.before_thread();
     }
+    if crate::calls::are_passed_by() {
+        engine.retire();
+    }
     Some(engine)
 }
 

@@ -2,4 +2,4 @@
 //! one for each processor.
 
 pub(crate) mod block;
-mod trampoline;
+pub(crate) mod trampoline;

@@ -18,7 +18,7 @@ fn with(f: impl FnOnce(&Engine, &Segment)) {
 
 /// Hands a fresh descriptor to `f`, and back.
 #[inline]
-fn fresh(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
+pub(super) fn fresh(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
     if fd >= 0 {
         with(|e, _| f(e, fd));
     }
@@ -27,16 +27,21 @@ fn fresh(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
 
 /// Hands a fresh socket to `f`, and back.
 #[inline]
-fn fresh_socket(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
+pub(super) fn fresh_socket(fd: c_int, f: impl FnOnce(&Engine, c_int)) -> c_int {
     if fd >= 0 && process::engine().is_none() {
         origin::made(fd);
+    }
+    if (0..=libc::STDERR_FILENO).contains(&fd) {
+        // stdio has a FILE for each of these numbers.
+        origin::forget(fd);
+        return fresh(fd, Engine::made_other);
     }
     fresh(fd, f)
 }
 
 /// Runs a call that opens `flags`.
 #[inline]
-fn open_by(flags: c_int, plain: impl FnOnce() -> c_int) -> c_int {
+pub(super) fn open_by(flags: c_int, plain: impl FnOnce() -> c_int) -> c_int {
     with(|e, s| e.before_open(s, flags));
     fresh(plain(), |e, fd| e.opened(fd, flags))
 }
@@ -52,7 +57,7 @@ fn dup_by(fd: c_int, plain: impl FnOnce() -> c_int) -> c_int {
 
 /// Runs a call that duplicates `fd` as `new`, which is closed by it.
 #[inline]
-fn dup_onto(fd: c_int, new: c_int, plain: impl FnOnce() -> c_int) -> c_int {
+pub(super) fn dup_onto(fd: c_int, new: c_int, plain: impl FnOnce() -> c_int) -> c_int {
     // Only a valid source closes the target.
     // SAFETY: fcntl on a number.
     if fd != new && unsafe { libc::fcntl(fd, libc::F_GETFD) } >= 0 {
@@ -198,6 +203,7 @@ interpose! {
 
     fn fdopen(fd: c_int, mode: *const c_char) -> *mut libc::FILE, real {
         // stdio's own writes are not interposed.
+        origin::forget(fd);
         with(|e, s| e.leave_alone(s, fd));
         // SAFETY: the program's own arguments.
         unsafe { real(fd, mode) }
@@ -220,7 +226,7 @@ interpose! {
 ///
 /// # Safety (of the caller)
 /// `fds` holds two descriptors if `n` is 0, as the kernel wrote them.
-fn pair(n: c_int, fds: *mut c_int) -> c_int {
+pub(super) fn pair(n: c_int, fds: *mut c_int) -> c_int {
     if n == 0 {
         with(|e, _| {
             for k in 0..2 {
@@ -344,7 +350,7 @@ interpose! { unchecked
 }
 
 #[inline]
-fn fcntl_by(fd: c_int, cmd: c_int, arg: *mut c_void, plain: impl FnOnce() -> c_int) -> c_int {
+pub(super) fn fcntl_by(fd: c_int, cmd: c_int, arg: *mut c_void, plain: impl FnOnce() -> c_int) -> c_int {
     match cmd {
         libc::F_GETFD | libc::F_SETFD | libc::F_GETFL => plain(),
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => dup_by(fd, plain),

@@ -9,7 +9,7 @@ use libc::{
 };
 
 /// Where a read's bytes go.
-trait Room: Copy {
+pub(super) trait Room: Copy {
     /// Bytes that are asked for, before the call; 0 where an answer without
     /// the kernel is not to be given, or a short count means nothing.
     fn want(self) -> usize;
@@ -62,7 +62,7 @@ impl Room for Many {
 
 /// Messages, whose answer has more parts than a count (control data, flags).
 #[derive(Clone, Copy)]
-struct Messages;
+pub(super) struct Messages;
 
 impl Room for Messages {
     #[inline(always)]
@@ -82,7 +82,7 @@ impl Room for Messages {
 /// Asks the engine about a read into `room`; `make` makes the call, with the
 /// engine if there is one.
 #[inline]
-fn read_by(
+pub(super) fn read_by(
     fd: c_int,
     room: impl Room,
     flags: c_int,

@@ -4,7 +4,8 @@ use crate::process;
 use crate::real::interpose;
 use libc::{c_int, pid_t, pthread_attr_t, pthread_t, sched_param};
 
-fn note(policy: c_int) {
+/// A thread gets `policy`.
+pub(super) fn note(policy: c_int) {
     const DEADLINE: c_int = 6;
     if matches!(
         policy & !libc::SCHED_RESET_ON_FORK,

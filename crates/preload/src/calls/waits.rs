@@ -55,6 +55,29 @@ macro_rules! wait {
     }};
 }
 
+/// A wait that is made by syscall(2): `plain` makes it; `events` is where an
+/// epoll set reports.
+///
+/// # Safety
+/// `plain` reports its events at `events`, if it reports any there.
+pub(super) unsafe fn raw(
+    kind: WaitKind,
+    events: *const epoll_event,
+    plain: impl FnOnce() -> c_int,
+) -> c_int {
+    let look = before(kind);
+    let n = plain();
+    match look {
+        // SAFETY: the caller's promise.
+        Some((engine, seg)) if !events.is_null() => {
+            engine.after_epoll(seg, unsafe { reported(events, n) });
+        }
+        Some((engine, seg)) => engine.after_wait(seg, n.max(0) as u32),
+        None => {}
+    }
+    n
+}
+
 interpose! {
     fn epoll_wait(ep: c_int, ev: *mut epoll_event, max: c_int, ms: c_int) -> c_int, real {
         wait!(ev, real(ep, ev, max, ms))

@@ -2,8 +2,41 @@
 //! xmm0..7 floating-point ones, al how many of those; rsp is 8 off a multiple
 //! of 16 at entry.
 
-macro_rules! trampoline {
-    ($($name:ident, $hook:ident;)*) => { $(
+/// For functions without floating-point arguments: those in integer registers
+/// are kept.
+macro_rules! lean_trampoline {
+    ($name:ident, $hook:path) => {
+        /// See `mod.rs`.
+        #[unsafe(naked)]
+        #[unsafe(no_mangle)]
+        pub unsafe extern "C" fn $name() {
+            std::arch::naked_asm!(
+                "push rdi",
+                "push rsi",
+                "push rdx",
+                "push rcx",
+                "push r8",
+                "push r9",
+                "sub rsp, 8",
+                "call {hook}",
+                "mov r11, rax",
+                "add rsp, 8",
+                "pop r9",
+                "pop r8",
+                "pop rcx",
+                "pop rdx",
+                "pop rsi",
+                "pop rdi",
+                "jmp r11",
+                hook = sym $hook,
+            )
+        }
+    };
+}
+
+/// For variadic functions, and any other: all registers with arguments are kept.
+macro_rules! variadic_trampoline {
+    ($name:ident, $hook:path) => {
         /// See `mod.rs`.
         #[unsafe(naked)]
         #[unsafe(no_mangle)]
@@ -44,10 +77,10 @@ macro_rules! trampoline {
                 "pop rsi",
                 "pop rdi",
                 "jmp r11",
-                hook = sym crate::calls::life::$hook,
+                hook = sym $hook,
             )
         }
-    )* };
+    };
 }
 
-pub(super) use trampoline;
+pub(crate) use {lean_trampoline, variadic_trampoline};
