@@ -2,6 +2,8 @@
 //! only on a stream that promises, once, and within bounds: another thread may
 //! change it meanwhile.
 #![deny(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic)]
+#![cfg_attr(test, allow(clippy::indexing_slicing))]
+#![allow(clippy::unnecessary_cast)] // msghdr's types differ between glibc and musl.
 
 use crate::memory;
 use crate::operation::OpKind;

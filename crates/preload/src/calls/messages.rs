@@ -2,6 +2,7 @@
 //! passed to another process by them.
 //!
 //! The kernel reads the messages first: only what it took is looked at here.
+#![allow(clippy::unnecessary_cast)] // The headers' types differ between glibc and musl.
 
 use super::writes::{behind, send_by};
 use crate::real::{errno, interpose, set_errno};
@@ -113,7 +114,6 @@ unsafe fn descriptors(msg: *const msghdr, each: &mut dyn FnMut(c_int)) {
 unsafe fn walk(m: &msghdr, each: &mut dyn FnMut(c_int)) {
     const HEAD: usize = size_of::<cmsghdr>();
     let control = m.msg_control.cast::<u8>().cast_const();
-    #[allow(clippy::unnecessary_cast)] // The types differ between glibc and musl.
     let mut left = if control.is_null() {
         0
     } else {
@@ -123,7 +123,6 @@ unsafe fn walk(m: &msghdr, each: &mut dyn FnMut(c_int)) {
     while left >= HEAD {
         // SAFETY: HEAD bytes are left (caller).
         let head = unsafe { at.cast::<cmsghdr>().read_unaligned() };
-        #[allow(clippy::unnecessary_cast)] // As above.
         let len = head.cmsg_len as usize;
         if len < HEAD || len > left {
             return;

@@ -48,7 +48,7 @@ calls! {
     "write" Bytes true true |fd, p, n| libc::write(fd, at(p), n);
     "send" Bytes true true |fd, p, n| libc::send(fd, at(p), n, QUIET);
     "send-more" Bytes true true |fd, p, n| libc::send(fd, at(p), n, QUIET | libc::MSG_MORE);
-    "send-oob" Bytes true false |fd, p, n| libc::send(fd, at(p), n.min(0), QUIET | libc::MSG_OOB);
+    "send-oob" Nothing true false |fd, p, _n| libc::send(fd, at(p), 0, QUIET | libc::MSG_OOB);
     "sendto" Bytes true true |fd, p, n| libc::sendto(fd, at(p), n, QUIET, null(), 0);
     "sendto-address" Option true false |fd, p, n| {
         libc::sendto(fd, c"to".as_ptr().cast(), 0, QUIET, at(p), n as socklen_t)
@@ -194,8 +194,8 @@ unsafe fn get(fd: c_int, level: c_int, name: c_int, p: usize, n: usize) -> isize
     // SAFETY: what the arguments are not, the kernel says.
     let r = unsafe { libc::getsockopt(fd, level, name, at(p), &raw mut len) } as isize;
     let readable = r == 0 && len > 0;
-    // SAFETY: the kernel wrote as much.
     let first = if readable {
+        // SAFETY: the kernel wrote as much.
         unsafe { at::<u8>(p).read() }
     } else {
         0

@@ -158,6 +158,9 @@ fn world(state: usize) -> World {
             write(stream, 2);
             wait();
         }
+        if state > 2 {
+            keep_all();
+        }
         // Round and round, so that neighbours in custody are of two streams.
         for _ in 0..5 {
             streams.iter().for_each(|fd| write(*fd, 1));
@@ -174,6 +177,19 @@ fn world(state: usize) -> World {
 
 extern "C" fn nothing(p: *mut libc::c_void) -> *mut libc::c_void {
     p
+}
+
+/// Begins an explicit segment, where there is the library: all that follows is
+/// kept, of all streams.
+fn keep_all() {
+    // SAFETY: the function of esca.h, with its argument.
+    unsafe {
+        let begin = libc::dlsym(libc::RTLD_DEFAULT, c"batch_start".as_ptr());
+        if !begin.is_null() {
+            let begin: extern "C" fn(libc::c_int) -> libc::c_int = std::mem::transmute(begin);
+            assert_eq!(begin(1), 0);
+        }
+    }
 }
 
 fn wait() {
