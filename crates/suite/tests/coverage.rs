@@ -111,7 +111,8 @@ fn treated(arch: &str) -> BTreeSet<String> {
 fn libc_sources() -> std::path::PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let said = run(Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline"])
+        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform"])
+        .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
         .current_dir(workspace()));
     let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     let packages = said["packages"].as_array().expect("packages");
