@@ -88,7 +88,11 @@ pub(crate) fn activate() -> bool {
         match Engine::new(settings, descriptors(), stats::table()) {
             Ok(e) => {
                 let e = e.with_own_thread(thread::own).with_origin(origin::is_given);
-                let e = if crate::calls::are_passed_by() { e.without_promises() } else { e };
+                let e = if crate::calls::are_passed_by() {
+                    e.without_promises()
+                } else {
+                    e
+                };
                 hooks();
                 stats::table().processes.fetch_add(1, Relaxed);
                 if THREADS.load(Acquire) {

@@ -49,10 +49,17 @@ fn libraries() -> Vec<std::path::PathBuf> {
     let own = maps
         .lines()
         .filter_map(|l| l.split_whitespace().nth(5))
-        .find(|path| path.rsplit('/').next().is_some_and(|f| f.starts_with("libc.so")))
+        .find(|path| {
+            path.rsplit('/')
+                .next()
+                .is_some_and(|f| f.starts_with("libc.so"))
+        })
         .expect("the test's own C library");
     let musl = ["x86_64", "aarch64"].map(|a| format!("/lib/ld-musl-{a}.so.1"));
-    let musl = musl.into_iter().map(Into::into).filter(|p: &std::path::PathBuf| p.exists());
+    let musl = musl
+        .into_iter()
+        .map(Into::into)
+        .filter(|p: &std::path::PathBuf| p.exists());
     std::iter::once(own.into()).chain(musl).collect()
 }
 
@@ -86,12 +93,18 @@ fn what_the_table_calls_interposed_is() {
         .map(|(name, _)| name.clone())
         .collect();
     let missing: Vec<_> = wanted.difference(&exports).collect();
-    assert!(missing.is_empty(), "not exported by the library: {missing:?}");
+    assert!(
+        missing.is_empty(),
+        "not exported by the library: {missing:?}"
+    );
     let more: Vec<_> = exports
         .difference(&wanted)
         .filter(|name| !own.contains(&name.as_str()))
         .collect();
-    assert!(more.is_empty(), "exported, and not in [interposed]: {more:?}");
+    assert!(
+        more.is_empty(),
+        "exported, and not in [interposed]: {more:?}"
+    );
 }
 
 /// The system calls of a table of syscall(2).
@@ -111,20 +124,32 @@ fn treated(arch: &str) -> BTreeSet<String> {
 fn libc_sources() -> std::path::PathBuf {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let said = run(Command::new(cargo)
-        .args(["metadata", "--format-version", "1", "--offline", "--filter-platform"])
+        .args([
+            "metadata",
+            "--format-version",
+            "1",
+            "--offline",
+            "--filter-platform",
+        ])
         .arg(format!("{}-unknown-linux-gnu", std::env::consts::ARCH))
         .current_dir(workspace()));
     let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
     let packages = said["packages"].as_array().expect("packages");
     let libc = packages.iter().find(|p| p["name"] == "libc").expect("libc");
     let manifest = Path::new(libc["manifest_path"].as_str().expect("a path"));
-    manifest.parent().expect("a directory").join("src/unix/linux_like/linux/gnu/b64")
+    manifest
+        .parent()
+        .expect("a directory")
+        .join("src/unix/linux_like/linux/gnu/b64")
 }
 
 #[test]
 fn every_system_call_has_a_treatment() {
     let sources = libc_sources();
-    for (arch, file) in [("x86_64", "x86_64/not_x32.rs"), ("aarch64", "aarch64/mod.rs")] {
+    for (arch, file) in [
+        ("x86_64", "x86_64/not_x32.rs"),
+        ("aarch64", "aarch64/mod.rs"),
+    ] {
         let text = std::fs::read_to_string(sources.join(file)).expect("libc's numbers");
         let names = text.lines().filter_map(|line| {
             let (name, _) = line.trim().strip_prefix("pub const ")?.split_once(':')?;
