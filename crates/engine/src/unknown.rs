@@ -45,7 +45,9 @@ impl Engine {
     pub fn after_unknown(&self, seg: &Segment) {
         self.gives_streams_away();
         for fd in 0..=self.top.load(Acquire) {
-            let Some(slot) = self.slots.get(fd) else { break };
+            let Some(slot) = self.slots.get(fd) else {
+                break;
+            };
             slot.drained.store(0, Relaxed);
             slot.hint(0);
             match slot.state() & bits::KIND {

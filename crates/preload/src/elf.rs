@@ -100,7 +100,10 @@ impl<'a> Object<'a> {
 
     /// The range that is read-only since the object was relocated.
     pub fn sealed(&self) -> Option<Range<usize>> {
-        let relro = self.segments.iter().find(|s| s.p_type == libc::PT_GNU_RELRO)?;
+        let relro = self
+            .segments
+            .iter()
+            .find(|s| s.p_type == libc::PT_GNU_RELRO)?;
         let range = self.range(relro);
         // The linker leaves a last page out that has other data in it.
         // SAFETY: asks for a number.
@@ -121,10 +124,9 @@ impl<'a> Object<'a> {
         if self.hash.is_null() {
             return;
         }
-        let hash = name
-            .to_bytes()
-            .iter()
-            .fold(5381_u32, |h, b| h.wrapping_mul(33).wrapping_add(u32::from(*b)));
+        let hash = name.to_bytes().iter().fold(5381_u32, |h, b| {
+            h.wrapping_mul(33).wrapping_add(u32::from(*b))
+        });
         // SAFETY: the table's layout: four words, the Bloom filter of
         // `filter` 64-bit words, `buckets` words, and a chain of hashes that
         // ends with an odd one.

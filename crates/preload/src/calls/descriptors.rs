@@ -350,7 +350,12 @@ interpose! { unchecked
 }
 
 #[inline]
-pub(super) fn fcntl_by(fd: c_int, cmd: c_int, arg: *mut c_void, plain: impl FnOnce() -> c_int) -> c_int {
+pub(super) fn fcntl_by(
+    fd: c_int,
+    cmd: c_int,
+    arg: *mut c_void,
+    plain: impl FnOnce() -> c_int,
+) -> c_int {
     match cmd {
         libc::F_GETFD | libc::F_SETFD | libc::F_GETFL => plain(),
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => dup_by(fd, plain),

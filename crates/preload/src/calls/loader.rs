@@ -14,7 +14,12 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::*};
 
 /// Where the C library's functions stand: one object, or a few before 2.34.
-const LIBC: [&[u8]; 4] = [b"libc.so.6", b"libpthread.so.0", b"librt.so.1", b"libdl.so.2"];
+const LIBC: [&[u8]; 4] = [
+    b"libc.so.6",
+    b"libpthread.so.0",
+    b"librt.so.1",
+    b"libdl.so.2",
+];
 
 fn is_libc(object: &Object<'_>) -> bool {
     let name = object.name.to_bytes();
@@ -107,7 +112,10 @@ extern "C" fn dlvsym_hook(handle: usize) -> usize {
 unsafe extern "C" fn dlsym_of_object(handle: *mut c_void, name: *const c_char) -> *mut c_void {
     type Type = unsafe extern "C" fn(*mut c_void, *const c_char) -> *mut c_void;
     // SAFETY: dlsym is of that type; the program's own arguments.
-    led_back(unsafe { std::mem::transmute::<usize, Type>(DLSYM.get())(handle, name) }, name)
+    led_back(
+        unsafe { std::mem::transmute::<usize, Type>(DLSYM.get())(handle, name) },
+        name,
+    )
 }
 
 unsafe extern "C" fn dlvsym_of_object(
@@ -117,9 +125,7 @@ unsafe extern "C" fn dlvsym_of_object(
 ) -> *mut c_void {
     type Type = unsafe extern "C" fn(*mut c_void, *const c_char, *const c_char) -> *mut c_void;
     // SAFETY: dlvsym is of that type; the program's own arguments.
-    let found = unsafe {
-        std::mem::transmute::<usize, Type>(DLVSYM.get())(handle, name, version)
-    };
+    let found = unsafe { std::mem::transmute::<usize, Type>(DLVSYM.get())(handle, name, version) };
     led_back(found, name)
 }
 

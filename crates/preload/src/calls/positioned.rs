@@ -30,7 +30,11 @@ pub(super) unsafe fn write(
     if at != -1 {
         return plain();
     }
-    let asks = if n == 0 { Asks::Nothing } else { Asks::Elsewhere };
+    let asks = if n == 0 {
+        Asks::Nothing
+    } else {
+        Asks::Elsewhere
+    };
     let mut plain = Some(plain);
     behind(fd, || asks, |_| plain.take().map_or(-1, |plain| plain()))
 }

@@ -68,8 +68,8 @@ pub(super) unsafe fn raw(
     let look = before(kind);
     let n = plain();
     match look {
-        // SAFETY: the caller's promise.
         Some((engine, seg)) if !events.is_null() => {
+            // SAFETY: the caller's promise.
             engine.after_epoll(seg, unsafe { reported(events, n) });
         }
         Some((engine, seg)) => engine.after_wait(seg, n.max(0) as u32),

@@ -30,6 +30,8 @@ before! { lean_trampoline, quick:
     _IO_flush_all _IO_flush_all_linebuffered _flushlbf
     _IO_fputs _IO_fsetpos _IO_fsetpos64 _IO_fwrite _IO_fgetpos _IO_fgetpos64 _IO_ftell
     _IO_padn _IO_putc _IO_puts _IO_seekoff _IO_seekpos _IO_vfprintf
+    _IO_default_finish _IO_default_xsputn _IO_file_close_it _IO_file_finish
+    _IO_switch_to_get_mode _IO_switch_to_wget_mode _IO_wdefault_xsputn
     _IO_wdo_write _IO_wfile_overflow _IO_wfile_seekoff _IO_wfile_sync _IO_wfile_xsputn
     #[cfg(target_env = "musl")] _IO_putc_unlocked
     #[cfg(target_env = "musl")] __fputwc_unlocked
@@ -49,10 +51,12 @@ before! { lean_trampoline, any:
     fgetws fgetws_unlocked __fgetws_chk __fgetws_unlocked_chk
     __uflow __underflow __wuflow __wunderflow
     vfscanf vscanf vfwscanf vwscanf
-    __isoc99_vfscanf __isoc99_vscanf __isoc99_vfwscanf __isoc99_vwscanf
+    __vfscanf __isoc99_vfscanf __isoc99_vscanf __isoc99_vfwscanf __isoc99_vwscanf
     fgetgrent fgetgrent_r fgetpwent fgetpwent_r fgetsgent fgetsgent_r fgetspent fgetspent_r
     getmntent getmntent_r __getmntent_r
     fopencookie fcloseall
+    _IO_default_uflow _IO_default_xsgetn _IO_wdefault_uflow _IO_wdefault_xsgetn
+    _IO_file_open _IO_file_fopen _IO_proc_close _IO_peekc_locked
     _IO_fgets _IO_file_read _IO_file_underflow _IO_fread _IO_getc _IO_getline
     _IO_getline_info _IO_gets _IO_sgetn _IO_wfile_underflow
     #[cfg(target_env = "musl")] _IO_getc_unlocked

@@ -68,9 +68,7 @@ pub(super) unsafe fn known(
             libc::SYS_fcntl => fcntl_by(fd(a[0]), a[1] as c_int, mem(a[2]), plain_int),
             libc::SYS_ioctl => libc::ioctl(fd(a[0]), a[1] as _, mem::<c_void>(a[2])),
             libc::SYS_openat => open_by(a[2] as c_int, plain_int),
-            libc::SYS_sendmmsg => {
-                libc::sendmmsg(fd(a[0]), mem(a[1]), a[2] as c_uint, a[3] as _)
-            }
+            libc::SYS_sendmmsg => libc::sendmmsg(fd(a[0]), mem(a[1]), a[2] as c_uint, a[3] as _),
             libc::SYS_recvmmsg => {
                 libc::recvmmsg(fd(a[0]), mem(a[1]), a[2] as c_uint, a[3] as _, mem(a[4]))
             }
@@ -111,18 +109,29 @@ unsafe fn known_long(nr: c_long, a: [c_long; 6], plain: impl Fn() -> c_long) -> 
             libc::SYS_recvmsg => libc::recvmsg(fd(a[0]), mem(a[1]), a[2] as c_int),
             libc::SYS_splice => {
                 let [n, flags] = [a[4], a[5]];
-                libc::splice(fd(a[0]), mem(a[1]), fd(a[2]), mem(a[3]), n as usize, flags as c_uint)
+                libc::splice(
+                    fd(a[0]),
+                    mem(a[1]),
+                    fd(a[2]),
+                    mem(a[3]),
+                    n as usize,
+                    flags as c_uint,
+                )
             }
             libc::SYS_tee => libc::tee(fd(a[0]), fd(a[1]), n, a[3] as c_uint),
             libc::SYS_vmsplice => libc::vmsplice(fd(a[0]), cmem(a[1]), n, a[3] as c_uint),
             // The position's upper half says nothing where a long has 64 bits.
             libc::SYS_pwritev2 => {
                 let [count, flags] = [a[2], a[5]].map(|v| v as c_int);
-                positioned::write(fd(a[0]), cmem(a[1]), count, a[3], flags, || plain() as isize)
+                positioned::write(fd(a[0]), cmem(a[1]), count, a[3], flags, || {
+                    plain() as isize
+                })
             }
             libc::SYS_preadv2 => {
                 let [count, flags] = [a[2], a[5]].map(|v| v as c_int);
-                positioned::read(fd(a[0]), cmem(a[1]), count, a[3], flags, || plain() as isize)
+                positioned::read(fd(a[0]), cmem(a[1]), count, a[3], flags, || {
+                    plain() as isize
+                })
             }
             _ => return None,
         }
@@ -135,11 +144,7 @@ unsafe fn known_long(nr: c_long, a: [c_long; 6], plain: impl Fn() -> c_long) -> 
 /// # Safety
 /// The arguments are those of call `nr`.
 #[cfg(target_arch = "x86_64")]
-unsafe fn known_of_old(
-    nr: c_long,
-    a: [c_long; 6],
-    plain: &impl Fn() -> c_long,
-) -> Option<c_long> {
+unsafe fn known_of_old(nr: c_long, a: [c_long; 6], plain: &impl Fn() -> c_long) -> Option<c_long> {
     let plain = || plain() as c_int;
     // SAFETY: the caller's promise.
     let int = unsafe {
@@ -147,9 +152,7 @@ unsafe fn known_of_old(
             libc::SYS_dup2 => dup_onto(fd(a[0]), fd(a[1]), plain),
             libc::SYS_pipe => pair(plain(), mem(a[0])),
             libc::SYS_open => open_by(a[1] as c_int, plain),
-            libc::SYS_creat => {
-                open_by(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, plain)
-            }
+            libc::SYS_creat => open_by(libc::O_CREAT | libc::O_WRONLY | libc::O_TRUNC, plain),
             libc::SYS_epoll_wait => waits::raw(WaitKind::Epoll, cmem(a[1]), plain),
             libc::SYS_poll | libc::SYS_select => {
                 waits::raw(WaitKind::Level, std::ptr::null(), plain)
@@ -159,4 +162,3 @@ unsafe fn known_of_old(
     };
     Some(c_long::from(int))
 }
-
