@@ -78,6 +78,11 @@ pub struct Noted {
 
 impl Noted {
     const NUMBERS: usize = 24;
+    /// Where the reasons stand, for who reads another process's table: 8 bytes,
+    /// a bit for each.
+    pub const REASONS_AT: usize = core::mem::offset_of!(Noted, reasons);
+    /// Where the numbers stand: a byte for each reason.
+    pub const NUMBERS_AT: usize = core::mem::offset_of!(Noted, numbers);
 
     /// None.
     #[must_use]

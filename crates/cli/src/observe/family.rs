@@ -4,6 +4,7 @@
 use super::Counts;
 use super::table::{Found, Header, Key, Source, find};
 use anyhow::{Result, anyhow, bail};
+use esca_abi::status::Status;
 use procfs::process::{Process, all_processes};
 use std::collections::BTreeMap;
 
@@ -162,7 +163,17 @@ impl Family {
 
     /// The settings in force.
     pub fn header(&self) -> Option<Header> {
-        self.members.iter().find_map(|m| m.header)
+        self.members.iter().find_map(|m| m.header.clone())
+    }
+
+    /// Why the library does less than it was asked for in any of the
+    /// processes, each reason once.
+    pub fn noted(&self) -> Vec<(Status, u8)> {
+        let headers = self.members.iter().filter_map(|m| m.header.as_ref());
+        let mut all: Vec<_> = headers.flat_map(|h| h.noted.clone()).collect();
+        all.sort_by_key(|(s, _)| *s as u8);
+        all.dedup_by_key(|(s, _)| *s);
+        all
     }
 
     /// Whether `m` counts in the table of a process listed before it.

@@ -10,6 +10,7 @@
 use super::Counts;
 use anyhow::{Context, Result, anyhow, bail};
 use esca_abi::stats::{MAGIC, Table, VERSION};
+use esca_abi::status::{Noted, Status};
 use procfs::process::{MMPermissions, MMapPath, MemoryMap, Process};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -27,12 +28,14 @@ pub struct Source {
 }
 
 /// What stands in a table's header.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Header {
     pub policy: u32,
     pub rules: u32,
     pub backend: u32,
     pub processes: u32,
+    /// Why the library does less than it was asked for, with a number each.
+    pub noted: Vec<(Status, u8)>,
 }
 
 /// What the memory map of a process says.
@@ -150,9 +153,21 @@ impl Source {
             rules: word(&b, offset_of!(Table, rules)),
             backend: word(&b, offset_of!(Table, backend)),
             processes: word(&b, offset_of!(Table, processes)),
+            noted: noted(b.get(offset_of!(Table, noted)..).unwrap_or_default()),
         };
         Ok((header, Counts::decode(&b)))
     }
+}
+
+/// Reads a [`Noted`].
+fn noted(b: &[u8]) -> Vec<(Status, u8)> {
+    let reasons = long(b, Noted::REASONS_AT);
+    let noted = |s: &&Status| reasons & (1 << **s as u8) != 0;
+    let number = |s: &Status| {
+        let at = Noted::NUMBERS_AT + *s as usize;
+        (*s, b.get(at).copied().unwrap_or(0))
+    };
+    Status::ALL.iter().filter(noted).map(number).collect()
 }
 
 fn word(b: &[u8], at: usize) -> u32 {

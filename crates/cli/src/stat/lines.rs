@@ -1,6 +1,6 @@
 //! The report as plain lines, for terminals without a screen and for logs.
 
-use super::report::{Line, Part, Report};
+use super::report::{Line, Part, Reason, Report};
 use crate::observe::Figures;
 use esca_abi::stats::{ALL, Counter, NAMES};
 use std::fmt::Write;
@@ -21,6 +21,9 @@ pub fn render(r: &Report) -> String {
             r.rules_on.join(" ")
         }
     );
+    for reason in &r.status {
+        let _ = writeln!(t, "  {:<14} {}", "status", sentence(reason));
+    }
     let _ = writeln!(t, "  since start    {}", summary(&r.total, r.watching()));
     if let Some(i) = &r.interval {
         let what = format!("last {:.1} s", i.seconds.unwrap_or(0.0));
@@ -39,6 +42,14 @@ pub fn render(r: &Report) -> String {
         );
     }
     t
+}
+
+/// A reason in words, its number at the end.
+pub fn sentence(r: &Reason) -> String {
+    match r.number {
+        0 => r.text.clone(),
+        n => format!("{} ({n})", r.text),
+    }
 }
 
 /// What a process did, or why it has nothing to show.

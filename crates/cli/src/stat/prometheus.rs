@@ -107,6 +107,15 @@ pub fn render(r: &Report) -> String {
         .iter()
         .filter(|p| matches!(p.state, "counting" | "shared"));
     let _ = writeln!(t, "esca_processes{{{who}}} {}", counting.count());
+    if !r.status.is_empty() {
+        let help = "Why the library does less than it was asked for.";
+        head(&mut t, &gauge("esca_status", help));
+    }
+    for s in &r.status {
+        let (reason, number) = (s.reason, s.number);
+        let labels = format!("{who},reason=\"{reason}\",number=\"{number}\"");
+        let _ = writeln!(t, "esca_status{{{labels}}} 1");
+    }
     let mut all: Vec<_> = ALL
         .iter()
         .zip(NAMES)

@@ -3,6 +3,7 @@
 use crate::observe::{Counts, Family, Figures, Standing};
 use esca_abi::json::{BACKENDS, POLICIES};
 use esca_abi::stats::{ALL, Counter, NAMES};
+use esca_abi::status::Status;
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 
@@ -14,11 +15,21 @@ pub struct Report {
     pub policy: &'static str,
     pub backend: &'static str,
     pub rules_on: Vec<&'static str>,
+    /// Why the library does less than it was asked for.
+    pub status: Vec<Reason>,
     pub processes: Vec<Line>,
     /// Since the server started.
     pub total: Part,
     /// Since the look before; none at the first.
     pub interval: Option<Part>,
+}
+
+/// A reason: its name, a number that says more (0 for none), a sentence.
+#[derive(Serialize)]
+pub struct Reason {
+    pub reason: &'static str,
+    pub number: u8,
+    pub text: String,
 }
 
 /// A process.
@@ -65,7 +76,13 @@ impl Report {
     /// From the family's last look, and from what changed since `before`.
     pub fn new(family: &Family, before: Option<(&Counts, Duration)>) -> Self {
         let header = family.header();
+        let header = header.as_ref();
         let rules = header.map_or(0, |h| h.rules);
+        let reason = |(status, number): (Status, u8)| Reason {
+            reason: status.name(),
+            number,
+            text: status.to_string(),
+        };
         let names = NAMES.iter().filter(|(g, _)| *g == "rules");
         let total = family.total();
         let line = |m: &crate::observe::Member| Line {
@@ -89,6 +106,7 @@ impl Report {
                 .filter(|(i, _)| rules & (1 << i) != 0)
                 .map(|(_, (_, n))| *n)
                 .collect(),
+            status: family.noted().into_iter().map(reason).collect(),
             processes: family.members.iter().map(line).collect(),
             interval: before.map(|(b, t)| Part::new(total.since(b), Some(t))),
             total: Part::new(total, None),

@@ -15,7 +15,7 @@ fn workspace() -> PathBuf {
 }
 
 /// Crates whose messages users see.
-const CRATES: [&str; 5] = ["cli", "engine", "preload", "esca", "shim"];
+const CRATES: [&str; 6] = ["abi", "cli", "engine", "preload", "esca", "shim"];
 
 #[test]
 fn the_page_lists_every_message_and_no_other() {

@@ -29,7 +29,7 @@ const CALLS: &[&str] = &[
 /// Texts of other macros, within those.
 const FORMATS: &[&str] = &["format", "write", "writeln", "concat"];
 /// Errors that write themselves.
-const ERRORS: &[&str] = &["SettingError", "Absent"];
+const ERRORS: &[&str] = &["SettingError", "Absent", "Status"];
 /// Fewer letters are no message, but a frame for one.
 const LETTERS: usize = 8;
 
