@@ -256,6 +256,15 @@ impl Engine {
         });
     }
 
+    /// The thread may have learned, or caused, what postdates its last reads.
+    #[inline]
+    pub(crate) fn news(&self, seg: &Segment) {
+        if seg.mark.get() != 0 {
+            seg.serial.set(seg.serial.get().wrapping_add(1));
+            seg.mark.set(drained::mark(seg));
+        }
+    }
+
     fn remembers_reads(&self, seg: &Segment) -> bool {
         self.rule(Rule::Drained)
             && seg.wait.get() != WaitKind::None

@@ -24,6 +24,7 @@ impl Engine {
         count: usize,
     ) -> Verdict {
         seg.stats.add(Counter::CallSendfile, 1);
+        self.news(seg);
         let Some(slot) = self.slots.get(fd) else {
             return self.through(seg);
         };

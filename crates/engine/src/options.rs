@@ -29,6 +29,11 @@ impl Engine {
                 self.cork(seg, slot, fd, v != 0)
             }
             (Some(slot), Some(v)) if level == IPPROTO_TCP && name == TCP_NODELAY => {
+                if slot.state() & bits::OWNER != 0 {
+                    // On pushes (tcp(7)); off: what was sent before goes out
+                    // under the old mode.
+                    self.settle(slot, fd, seg.stats, Counter::FlushCall);
+                }
                 if v != 0 && self.rule(Rule::Nodelay) && nodelay::is_repeated(slot.state()) {
                     self.unless_watching(seg, elided(seg, nodelay::ABOUT.counter))
                 } else {
@@ -41,7 +46,7 @@ impl Engine {
             }
             (Some(slot), _) => {
                 self.settle(slot, fd, seg.stats, Counter::FlushCall);
-                if (level, name) == (IPPROTO_TCP, TCP_ULP) {
+                if counts_writes(level, name) {
                     self.escape(slot, fd);
                 }
                 Verdict::Pass
@@ -96,7 +101,7 @@ impl Engine {
         };
         self.used(fd);
         match (level, name, v != 0) {
-            (IPPROTO_TCP, TCP_NODELAY, true) => slot.set(bits::NODELAY),
+            (IPPROTO_TCP, TCP_NODELAY, true) => slot.change(bits::HELD_BACK, bits::NODELAY),
             (IPPROTO_TCP, TCP_NODELAY, false) => slot.clear(bits::NODELAY),
             (IPPROTO_TCP, TCP_CORK, true) => slot.set(bits::CORK_REAL),
             (IPPROTO_TCP, TCP_CORK, false) => slot.clear(bits::CORK_REAL | bits::HELD_BACK),
@@ -171,6 +176,24 @@ impl Verdict {
             Verdict::Ret(_) => Verdict::Ret(value),
             v => v,
         }
+    }
+}
+
+/// Whether the option makes the number or the bounds of writes visible, or
+/// lets them succeed before there is a connection: such streams pass.
+fn counts_writes(level: i32, name: i32) -> bool {
+    const TCP_TX_DELAY: i32 = 37;
+    const SO_TIMESTAMPING_NEW: i32 = 65;
+    match level {
+        IPPROTO_TCP => matches!(
+            name,
+            TCP_ULP | libc::TCP_REPAIR | libc::TCP_FASTOPEN_CONNECT | TCP_TX_DELAY
+        ),
+        SOL_SOCKET => matches!(
+            name,
+            libc::SO_TIMESTAMPING | SO_TIMESTAMPING_NEW | libc::SO_ZEROCOPY | libc::SO_TXTIME
+        ),
+        _ => false,
     }
 }
 

@@ -36,6 +36,8 @@ impl Engine {
             _ => Counter::CallSendmsg,
         };
         seg.stats.add(counter, 1);
+        // What is sent may come back at once.
+        self.news(seg);
         let Some(slot) = self.slots.get(call.fd) else {
             return self.through(seg);
         };
@@ -166,6 +168,10 @@ impl Engine {
         }
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) != 0 {
             return self.troubled(seg, slot, fd, state, 0, asks);
+        }
+        if state & bits::KIND == bits::STREAM {
+            // It may ask for MORE: the kernel may hold its bytes back.
+            slot.set(bits::HELD_BACK);
         }
         self.settled(seg, slot, fd, 0)
     }
