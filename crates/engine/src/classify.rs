@@ -63,7 +63,12 @@ fn look(fd: i32) -> u64 {
         Err(rustix::io::Errno::BADF) => return bits::UNKNOWN,
         Err(_) => bits::PASS,
     };
-    if fcntl_getfl(fd).is_ok_and(|f| f.contains(OFlags::NONBLOCK)) {
+    let flags = fcntl_getfl(fd).unwrap_or(OFlags::empty());
+    if flags.bits() & libc::O_ASYNC.cast_unsigned() != 0 {
+        // A signal tells of what arrives.
+        found = bits::PASS;
+    }
+    if flags.contains(OFlags::NONBLOCK) {
         found |= bits::NONBLOCK;
     }
     found

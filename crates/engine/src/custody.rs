@@ -238,6 +238,18 @@ impl Custody {
         }
     }
 
+    /// The operations of `fd` are not to be held back.
+    pub fn forget_more(&mut self, fd: i32) {
+        for i in 0..self.n {
+            let mut op = self.ops()[i];
+            if op.fd == fd {
+                op.more = false;
+                // SAFETY: i < n.
+                unsafe { self.ops.add(i).write(op) };
+            }
+        }
+    }
+
     /// Brings the operations' bytes together at the front of the arena.
     pub fn compact(&mut self) {
         self.used = 0;

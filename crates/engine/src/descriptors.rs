@@ -30,6 +30,7 @@ impl Engine {
     pub fn before_accept(&self, seg: &Segment, listener: i32) {
         seg.stats.add(Counter::CallAccept, 1);
         seg.stats.add(Counter::Made, 1);
+        self.news(seg);
         let state = self.slots.get(listener).map_or(0, |s| s.state());
         if state & bits::NONBLOCK == 0 {
             self.effect(seg);
@@ -45,6 +46,9 @@ impl Engine {
             self.classify(listener);
         }
         let state = from.state();
+        if state & (bits::KIND | bits::PORT_KNOWN) == bits::TCP {
+            self.note_port(from, listener);
+        }
         let mut b = match state & bits::KIND {
             bits::TCP if state & bits::CORK_REAL == 0 => {
                 bits::STREAM | state & (bits::NODELAY | bits::LINGER)
@@ -120,7 +124,9 @@ impl Engine {
     /// Before `shutdown(fd, how)`.
     pub fn shutdown(&self, seg: &Segment, fd: i32, how: i32) -> Verdict {
         seg.stats.add(Counter::CallShutdown, 1);
-        if let Some(slot) = self.slots.get(fd) {
+        let known = matches!(how, libc::SHUT_RD | libc::SHUT_WR | libc::SHUT_RDWR);
+        // A wrong `how` changes nothing: the kernel says EINVAL.
+        if let Some(slot) = self.slots.get(fd).filter(|_| known) {
             // A read after this is at the end, whatever the last one said.
             slot.drained.store(0, Relaxed);
             self.order_end(seg, fd);

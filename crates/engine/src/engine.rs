@@ -9,6 +9,8 @@ use crate::rules::{Rule, drained};
 use crate::segment::{Segment, WaitKind};
 use crate::settings::{Policy, Settings};
 use crate::slot::{Slots, bits};
+use crate::stream::edges::Edges;
+use crate::stream::ports::Ports;
 use crate::sweeper::Sweeper;
 use crate::sync::{AtomicBool, AtomicI32, AtomicPtr, AtomicU32};
 use crate::sys::fork_mark::ForkMark;
@@ -91,6 +93,12 @@ pub struct Engine {
     pub(crate) forked: AtomicBool,
     /// More than one thread uses it, did, or may at any moment.
     pub(crate) threaded: AtomicBool,
+    /// Counts what threads learn, where there are several.
+    news: AtomicU32,
+    /// Which stream an event's data is of, for hang-ups.
+    pub(crate) edges: Mapping<Edges>,
+    /// The process may have both ends of a connection.
+    pub(crate) ports: Ports,
     /// Hang-ups of edge-triggered streams are being watched.
     pub(crate) watch_hangups: AtomicBool,
     /// Highest descriptor whose slot was used.
@@ -131,6 +139,9 @@ impl Engine {
             notsent_lowat: AtomicU32::new(u32::MAX),
             forked: AtomicBool::new(false),
             threaded: AtomicBool::new(false),
+            news: AtomicU32::new(1 << 31),
+            edges: Mapping::private()?,
+            ports: Ports::new(),
             watch_hangups: AtomicBool::new(false),
             top: AtomicI32::new(-1),
             is_given: |_| false,
@@ -303,12 +314,48 @@ impl Engine {
     /// What is known of the thread's last reads ends here.
     #[inline]
     pub(crate) fn renew(&self, seg: &Segment) {
-        seg.serial.set(seg.serial.get().wrapping_add(1));
+        seg.serial.set(self.next_serial(seg));
         seg.mark.set(if self.remembers_reads(seg) {
             drained::mark(seg)
         } else {
             0
         });
+    }
+
+    /// The thread may have learned what postdates its last reads.
+    #[inline]
+    pub(crate) fn news(&self, seg: &Segment) {
+        if seg.mark.get() != 0 {
+            seg.serial.set(self.next_serial(seg));
+            seg.mark.set(drained::mark(seg));
+        }
+    }
+
+    /// A number for what the thread knows now. Where there are threads it is
+    /// one for all of them, so that each sees that another learned something.
+    #[inline]
+    fn next_serial(&self, seg: &Segment) -> u32 {
+        if self.threaded.load(Relaxed) {
+            self.news.fetch_add(1, SeqCst).wrapping_add(1)
+        } else {
+            seg.serial.get().wrapping_add(1)
+        }
+    }
+
+    /// A wait of this thread is over: it may have used up an edge of a stream
+    /// that another thread reads.
+    #[inline]
+    pub(crate) fn wait_is_over(&self) {
+        if self.threaded.load(Relaxed) {
+            self.news.fetch_add(1, SeqCst);
+        }
+    }
+
+    /// Whether no thread has learned anything since `seg` numbered its
+    /// knowledge, as far as the others can tell.
+    #[inline]
+    pub(crate) fn nothing_new(&self, seg: &Segment) -> bool {
+        !self.threaded.load(Relaxed) || self.news.load(SeqCst) == seg.serial.get()
     }
 
     fn remembers_reads(&self, seg: &Segment) -> bool {

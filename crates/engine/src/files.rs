@@ -7,6 +7,7 @@ use crate::rules::{Rule, file_head, small_file};
 use crate::segment::Segment;
 use crate::slot::{bits, owner_bits};
 use esca_abi::stats::Counter;
+use std::sync::atomic::Ordering::Release;
 
 impl Engine {
     /// What is to be done with a sendfile. After `Pass` or `PassHeld`, make
@@ -79,6 +80,7 @@ impl Engine {
         seg.stats.add(Counter::Made, 1);
         if ahead {
             seg.stats.add(file_head::ABOUT.counter, 1);
+            seg.held.store(fd, Release);
             Verdict::PassHeld
         } else {
             Verdict::Pass
@@ -90,6 +92,9 @@ impl Engine {
     #[inline]
     pub fn after_sendfile(&self, seg: &Segment, fd: i32, held: bool, result: isize) {
         self.landed(seg);
+        if held {
+            seg.held.store(-1, Release);
+        }
         if result > 0 {
             self.after_write(seg, fd, OpKind::Sendfile, 0, result);
             return;

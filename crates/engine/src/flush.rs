@@ -219,6 +219,21 @@ impl Engine {
         self.flush_some(seg, &mut c, stats, cause, more, |f| f == fd);
     }
 
+    /// Hands over what is in custody of `fd` and has the kernel hold none of it
+    /// back, whatever the program said with it or before it.
+    #[cold]
+    pub(crate) fn push_custody(&self, slot: &Slot, fd: i32, stats: &stats::Slot) {
+        let state = slot.state();
+        let Some(seg) = owner_of(state).and_then(|id| self.segment(id)) else {
+            return;
+        };
+        let mut c = seg.custody.lock();
+        c.forget_more(fd);
+        slot.clear(bits::CORK_VIRTUAL);
+        self.flush_locked(seg, &mut c, stats, Counter::FlushCall, None);
+        slot.set(state & bits::CORK_VIRTUAL);
+    }
+
     /// Hands over everything of `seg` but the custody of `fd`.
     pub(crate) fn flush_others(&self, seg: &Segment, c: &mut Custody, fd: i32) {
         self.flush_some(seg, c, seg.stats, Counter::FlushStream, None, |f| f != fd);

@@ -11,6 +11,7 @@ pub mod backend;
 mod bytes;
 mod classify;
 mod closing;
+mod connecting;
 mod custody;
 mod descriptors;
 mod engine;

@@ -30,14 +30,17 @@ impl Engine {
                 self.cork(seg, slot, fd, value)
             }
             Some(slot) if level == IPPROTO_TCP && name == TCP_NODELAY => {
-                let repeated = self.rule(Rule::Nodelay)
-                    && nodelay::is_repeated(slot.state())
-                    && value().is_some_and(|v| v != 0);
-                if repeated {
+                let on = value().is_some_and(|v| v != 0);
+                if on && self.rule(Rule::Nodelay) && nodelay::is_repeated(slot.state()) {
                     self.unless_watching(seg, elided(seg, nodelay::ABOUT.counter))
                 } else {
-                    // What was sent before goes out under the old mode.
-                    self.settle(slot, fd, seg.stats, Counter::FlushCall);
+                    // What was sent before goes out under the old mode, and
+                    // on pushes it, under a cork too (tcp(7)).
+                    if on {
+                        self.push_custody(slot, fd, seg.stats);
+                    } else {
+                        self.settle(slot, fd, seg.stats, Counter::FlushCall);
+                    }
                     Verdict::Pass
                 }
             }
@@ -45,7 +48,10 @@ impl Engine {
                 self.settle(slot, fd, seg.stats, Counter::FlushCall);
                 // It may change what the send buffer holds (SO_SNDBUF).
                 slot.credit.forget();
-                if (level, name) == (IPPROTO_TCP, TCP_ULP) {
+                if (level, name) == (IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT) {
+                    slot.set(bits::LOWAT);
+                }
+                if counts_writes(level, name) {
                     self.escape(slot, fd);
                 }
                 Verdict::Pass
@@ -132,7 +138,7 @@ impl Engine {
         let Some(v) = value() else { return };
         self.used(fd);
         match (level, name, v != 0) {
-            (IPPROTO_TCP, TCP_NODELAY, true) => slot.set(bits::NODELAY),
+            (IPPROTO_TCP, TCP_NODELAY, true) => slot.change(bits::HELD_BACK, bits::NODELAY),
             (IPPROTO_TCP, TCP_NODELAY, false) => slot.clear(bits::NODELAY),
             (IPPROTO_TCP, TCP_CORK, true) => slot.set(bits::CORK_REAL),
             (IPPROTO_TCP, TCP_CORK, false) => slot.clear(bits::CORK_REAL | bits::HELD_BACK),
@@ -182,6 +188,7 @@ impl Engine {
     /// Before a call on `fd` that is not understood: its custody goes first.
     #[inline]
     pub fn before_call_on(&self, seg: &Segment, fd: i32) {
+        self.news(seg);
         seg.stats.add(Counter::CallOther, 1);
         seg.stats.add(Counter::Made, 1);
         if let Some(slot) = self.slots.get(fd) {
@@ -203,6 +210,24 @@ impl Engine {
     /// Whether this thread may promise anything.
     pub(crate) fn promises(&self, seg: &Segment) -> bool {
         seg.explicit.get() || matches!(self.policy, Policy::Coalesce | Policy::Batch)
+    }
+}
+
+/// Whether the option makes the number or the bounds of writes visible, or
+/// lets them succeed before there is a connection: such streams pass.
+fn counts_writes(level: i32, name: i32) -> bool {
+    const TCP_TX_DELAY: i32 = 37;
+    const SO_TIMESTAMPING_NEW: i32 = 65;
+    match level {
+        IPPROTO_TCP => matches!(
+            name,
+            TCP_ULP | libc::TCP_REPAIR | libc::TCP_FASTOPEN_CONNECT | TCP_TX_DELAY
+        ),
+        SOL_SOCKET => matches!(
+            name,
+            libc::SO_TIMESTAMPING | SO_TIMESTAMPING_NEW | libc::SO_ZEROCOPY | libc::SO_TXTIME
+        ),
+        _ => false,
     }
 }
 

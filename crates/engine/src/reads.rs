@@ -50,6 +50,8 @@ impl Engine {
     /// answered without the kernel.
     fn is_drained(&self, seg: &Segment, slot: &Slot, want: usize, flags: i32) -> bool {
         if flags & !drained::PLAIN_FLAGS != 0
+            || !self.nothing_new(seg)
+            || self.ports.has_both_ends()
             || !bytes::is_some(want)
             || slot.state() & (bits::ERROR | bits::NONBLOCK) != bits::NONBLOCK
         {
@@ -66,6 +68,7 @@ impl Engine {
     /// alone.
     #[inline]
     pub fn after_good_read(&self, seg: &Segment, fd: i32, want: usize, flags: i32, result: usize) {
+        self.news(seg);
         let Some(slot) = self.slots.get(fd) else {
             return;
         };
@@ -109,6 +112,9 @@ impl Engine {
         if result > 0 {
             self.after_good_read(seg, fd, want, flags, result as usize);
             return None;
+        }
+        if result == 0 || errno != EAGAIN {
+            self.news(seg);
         }
         let slot = self.slots.get(fd)?;
         let state = slot.state();

@@ -4,7 +4,7 @@
 use crate::custody::Custody;
 use crate::lock::Lock;
 use crate::predict::Predictor;
-use crate::sync::{AtomicBool, AtomicU32};
+use crate::sync::{AtomicBool, AtomicI32, AtomicU32};
 use crate::watch::Watcher;
 use esca_abi::stats;
 use std::cell::Cell;
@@ -31,6 +31,9 @@ pub struct Segment {
     pub(crate) pending: AtomicU32,
     /// The sweeper's tick when the first of them came.
     pub(crate) since: AtomicU32,
+    /// The stream whose bytes went with `MSG_MORE` before a sendfile that is
+    /// under way; -1 for none.
+    pub(crate) held: AtomicI32,
     pub(crate) stats: &'static stats::Slot,
     /// Counts waits: the segment's number.
     pub(crate) serial: Cell<u32>,
@@ -70,6 +73,7 @@ impl Segment {
             custody: Lock::new(Custody::new()?),
             pending: AtomicU32::new(0),
             since: AtomicU32::new(0),
+            held: AtomicI32::new(-1),
             stats,
             serial: Cell::new(1),
             mark: Cell::new(0),

@@ -61,6 +61,13 @@ pub mod bits {
 
     /// A forked child may have it: its send buffer may fill by itself.
     pub const SHARED: u64 = 1 << 20;
+    /// The program limited what may wait unsent (`TCP_NOTSENT_LOWAT`): the room
+    /// of its send buffer is not all there is to know.
+    pub const LOWAT: u64 = 1 << 21;
+    /// A listener whose port is known.
+    pub const PORT_KNOWN: u64 = 1 << 24;
+    /// A poll or select of this process reported it.
+    pub const POLLED: u64 = 1 << 23;
 
     /// First bit of the owner: the segment that has bytes in custody, plus 1.
     pub const OWNER_SHIFT: u32 = 32;
@@ -69,7 +76,7 @@ pub mod bits {
 
     /// What must be absent for a new promise.
     pub const NO_PROMISE: u64 =
-        RESIDUE | ERROR | FULL | CLOSING | SHUT | CORK_REAL | INHERITED | OWNER;
+        RESIDUE | ERROR | FULL | CLOSING | SHUT | CORK_REAL | INHERITED | LOWAT | OWNER;
 }
 
 /// The state of one descriptor.

@@ -5,8 +5,10 @@
 
 use crate::engine::Engine;
 use crate::flusher::Flusher;
+use crate::numbers::borrow;
 use crate::residue::{Side, Standing};
-use crate::slot::bits;
+use crate::segment::Segment;
+use crate::slot::{Slot, bits};
 use crate::sweeper::{ASLEEP, AWAKE, Job, STOPPING};
 use crate::sys::socket;
 use crate::sys::table::Program;
@@ -136,6 +138,22 @@ impl Sweep<'_> {
         me.answer(|| self.engine.residues.hand_off(self.side()));
     }
 
+    /// The file after a head takes long: the head goes without it.
+    fn push(&self, seg: &Segment, fd: i32) {
+        if seg.held.compare_exchange(fd, -1, SeqCst, SeqCst).is_ok() {
+            let by = Flusher {
+                stats: self.stats,
+                program: self.program.as_ref(),
+            };
+            let corked = |slot: &Slot| slot.state() & bits::CORK_REAL != 0;
+            if !self.engine.slots.get(fd).is_some_and(corked) {
+                by.reach(fd, |fd| {
+                    let _ = rustix::net::sockopt::set_tcp_cork(borrow(fd), false);
+                });
+            }
+        }
+    }
+
     /// Whether something is in custody. Where a thread is inside at the
     /// moment, something may be; nobody waits for it here.
     fn has_custody(&self) -> bool {
@@ -162,10 +180,19 @@ impl Sweep<'_> {
         for seg in self.engine.segments() {
             // A stamp of the last two ticks means work is going on.
             busy |= now.wrapping_sub(seg.since.load(Relaxed)) < 3;
+            let late = now.wrapping_sub(seg.since.load(Relaxed)) >= me.age;
+            let held = seg.held.load(Acquire);
+            if held >= 0 {
+                fresh = true;
+                overdue |= late;
+                if late {
+                    self.push(seg, held);
+                }
+            }
             if seg.pending.load(Acquire) == 0 {
                 continue;
             }
-            if now.wrapping_sub(seg.since.load(Relaxed)) < me.age {
+            if !late {
                 fresh = true;
                 continue;
             }

@@ -36,6 +36,7 @@ impl Engine {
     /// kernel entry does for them all.
     #[inline]
     pub fn after_wait(&self, seg: &Segment, events: u32) {
+        self.wait_is_over();
         if events < 2 && seg.lone.get() {
             // As after the last one.
             return;
@@ -68,7 +69,7 @@ impl Engine {
 
     #[cold]
     fn hung_up(&self, data: u64) {
-        for fd in 0..=self.top.load(Relaxed) {
+        for fd in self.edges.candidates(data) {
             if let Some(slot) = self.slots.get(fd)
                 && slot.state() & bits::EPOLL_EDGE != 0
                 && slot.epoll_data.load(Relaxed) == data
@@ -76,6 +77,19 @@ impl Engine {
                 slot.set(bits::HANGUP);
             }
         }
+    }
+
+    /// After a poll or a select that reported `fds` readable.
+    #[inline]
+    pub fn after_poll(&self, seg: &Segment, events: u32, fds: impl Iterator<Item = i32>) {
+        for fd in fds {
+            if let Some(slot) = self.slots.get(fd)
+                && slot.state() & (bits::KIND | bits::POLLED) == bits::STREAM
+            {
+                slot.set(bits::POLLED);
+            }
+        }
+        self.after_wait(seg, events);
     }
 
     /// After `epoll_ctl(add or modify)` succeeded.
@@ -101,11 +115,20 @@ impl Engine {
         let data = event.u64;
         let before = slot.epoll_data.swap(data, Relaxed);
         let twice = slot.state() & bits::EPOLL_EDGE != 0 && before != data;
-        let watched = self.watch_hangups.load(Acquire) && event.events & HANGUP != 0 && !twice;
+        let watched = self.watch_hangups.load(Acquire)
+            && event.events & HANGUP != 0
+            && !twice
+            && self.edges.note(data, fd, |other| self.has_edge(other));
         slot.change(
             bits::HANGUP_WATCHED,
             bits::EPOLL_EDGE | if watched { bits::HANGUP_WATCHED } else { 0 },
         );
+    }
+
+    /// The data by which `fd` is registered edge-triggered.
+    fn has_edge(&self, fd: i32) -> Option<u64> {
+        let slot = self.slots.get(fd)?;
+        (slot.state() & bits::HANGUP_WATCHED != 0).then(|| slot.epoll_data.load(Relaxed))
     }
 
     /// Before `fd` is closed while a private duplicate keeps its socket: the

@@ -1,6 +1,7 @@
 //! The calls that send from memory: write, writev, send, sendto, sendmsg.
 
 use crate::bytes::{Asks, Look, Pieces, WriteCall};
+use crate::connecting::is_connected;
 use crate::engine::{Engine, Verdict};
 use crate::operation::OpKind;
 use crate::rules::merge;
@@ -37,6 +38,7 @@ impl Engine {
             _ => Counter::CallSendmsg,
         };
         seg.stats.add(counter, 1);
+        // What is sent may come back at once.
         let Some(slot) = self.slots.get(call.fd) else {
             return self.through(seg);
         };
@@ -201,8 +203,12 @@ impl Engine {
             seg.stats.add(Counter::Made, 1);
             return Verdict::Pass;
         };
-        // How much it sends is not followed.
+        // How much it sends is not followed, nor whether it asks for MORE: the
+        // kernel may hold its bytes back.
         slot.credit.forget();
+        if slot.state() & bits::KIND == bits::STREAM {
+            slot.set(bits::HELD_BACK);
+        }
         self.settle(slot, fd, seg.stats, Counter::FlushCall);
         let state = slot.state();
         if state & (bits::RESIDUE | bits::ERROR | bits::SHUT) == 0 {
@@ -311,7 +317,7 @@ impl Engine {
         let state = slot.state();
         match state & bits::KIND {
             bits::UNKNOWN if result >= 0 => self.classify(fd),
-            bits::TCP if result > 0 => slot.set_kind(bits::STREAM),
+            bits::TCP if result > 0 && is_connected(fd) => slot.set_kind(bits::STREAM),
             bits::STREAM => {
                 let held = if flags & MSG_MORE != 0 {
                     bits::HELD_BACK

@@ -4,6 +4,13 @@
 //! a read in the same segment of the same thread that came back shorter than
 //! asked. Makes of it: EAGAIN, once.
 //!
+//! Invariant: no information that postdates the short read can have reached
+//! the thread. A wait, an effect, any other read that had an answer, and an
+//! accept end it (`Engine::news`); where there are threads, so does a wait or
+//! such a call of any of them. A process that may have both ends of a
+//! connection (`stream/ports.rs`) is not served: what it sends arrives at once.
+//! Sends end nothing: their answers tell of room in a buffer, not of input.
+//!
 //! Why no observer can tell: a short read means that the receive queue was
 //! empty (epoll(7), questions and answers). Whatever arrives later is
 //! reported by the next wait: always to a level-triggered waiter, and to an
@@ -55,7 +62,8 @@ pub(crate) fn reported_later(state: u64, wait: WaitKind) -> bool {
     if state & bits::EPOLL_EDGE != 0 {
         return state & (bits::HANGUP_WATCHED | bits::HANGUP) == bits::HANGUP_WATCHED;
     }
-    state & bits::EPOLL_LEVEL != 0 || wait == WaitKind::Level
+    // That the thread polls does not say that it polls this stream.
+    state & bits::EPOLL_LEVEL != 0 || wait == WaitKind::Level && state & bits::POLLED != 0
 }
 
 #[cfg(test)]
@@ -68,7 +76,9 @@ mod tests {
         let e = WaitKind::Epoll;
         assert!(!reported_later(s, e));
         assert!(!reported_later(s | bits::EPOLL_LEVEL, WaitKind::None));
-        assert!(reported_later(s, WaitKind::Level));
+        assert!(!reported_later(s, WaitKind::Level));
+        assert!(reported_later(s | bits::POLLED, WaitKind::Level));
+        assert!(!reported_later(s | bits::POLLED, e));
         assert!(reported_later(s | bits::EPOLL_LEVEL, e));
         let edge = s | bits::EPOLL_EDGE;
         assert!(!reported_later(edge, e));

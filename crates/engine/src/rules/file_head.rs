@@ -7,7 +7,9 @@
 //!
 //! Why no observer can tell: `MSG_MORE` only delays the last partial segment
 //! until the file's first bytes join it, microseconds later. The program gets
-//! the `sendfile`'s own result. When the `sendfile` sends nothing (an error,
+//! the `sendfile`'s own result. A file that takes long to read (a cold disk, a
+//! file system over a network) does not hold the head back: the sweeper pushes
+//! it within the bound of custody. When the `sendfile` sends nothing (an error,
 //! a file that shrank), the held-back segment is pushed at once.
 
 use super::{About, Rule};

@@ -1,7 +1,7 @@
 //! Rule `nodelay`: `TCP_NODELAY` set to 1 again is not said to the kernel.
 //!
 //! Matches: `setsockopt(TCP_NODELAY, 1)` on a stream where the program set it
-//! before, and nothing is corked or held back. Makes of it: success.
+//! before, and nothing is corked, held back or in custody. Makes of it: success.
 //!
 //! Why no observer can tell: the option is in force already; its one side
 //! effect, pushing held-back bytes (tcp(7)), has nothing to push.
@@ -19,7 +19,8 @@ pub const ABOUT: About = About {
 
 /// Whether turning it on changes nothing in `state`.
 pub(crate) fn is_repeated(state: u64) -> bool {
-    const BLOCK: u64 = bits::CORK_REAL | bits::CORK_VIRTUAL | bits::HELD_BACK | bits::CLOSING;
+    const BLOCK: u64 =
+        bits::CORK_REAL | bits::CORK_VIRTUAL | bits::HELD_BACK | bits::CLOSING | bits::OWNER;
     state & bits::NODELAY != 0 && state & BLOCK == 0
 }
 

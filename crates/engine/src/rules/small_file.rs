@@ -16,9 +16,8 @@ use super::{About, Rule};
 use crate::memory;
 use esca_abi::stats::Counter;
 use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, ReadWriteFlags, preadv2};
+use rustix::io::{ReadWriteFlags, preadv2};
 use std::io::IoSliceMut;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 /// Name and counter.
 pub const ABOUT: About = About {
@@ -64,25 +63,14 @@ pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Opt
 /// The descriptor's own offset (preadv2(2)).
 const HERE: u64 = u64::MAX;
 
-/// A file system that knows no `RWF_NOWAIT` was met: from then on reads are
-/// plain, and as quick as that file system is.
-static PLAIN: AtomicBool = AtomicBool::new(false);
-
 fn read_cached(fd: i32, at: u64, room: &mut [u8]) -> Option<usize> {
-    let fd = crate::numbers::borrow(fd);
+    // A file system without RWF_NOWAIT says EOPNOTSUPP: it may be slow.
     let mut to = [IoSliceMut::new(room)];
-    let plain = PLAIN.load(Relaxed);
-    let flags = if plain {
-        ReadWriteFlags::empty()
-    } else {
-        ReadWriteFlags::NOWAIT
-    };
-    match preadv2(fd, &mut to, at, flags) {
-        Ok(n) => Some(n),
-        Err(Errno::OPNOTSUPP) if !plain => {
-            PLAIN.store(true, Relaxed);
-            preadv2(fd, &mut to, at, ReadWriteFlags::empty()).ok()
-        }
-        Err(_) => None,
-    }
+    preadv2(
+        crate::numbers::borrow(fd),
+        &mut to,
+        at,
+        ReadWriteFlags::NOWAIT,
+    )
+    .ok()
 }

@@ -360,6 +360,10 @@ pub(super) fn fcntl_by(
         libc::F_GETFD | libc::F_SETFD | libc::F_GETFL => plain(),
         libc::F_DUPFD | libc::F_DUPFD_CLOEXEC => dup_by(fd, plain),
         libc::F_SETFL => {
+            if arg.addr() as c_int & libc::O_ASYNC != 0 {
+                // A signal tells of what arrives.
+                with(|e, s| e.leave_alone(s, fd));
+            }
             let n = plain();
             if n == 0 {
                 let on = arg.addr() as c_int & libc::O_NONBLOCK != 0;

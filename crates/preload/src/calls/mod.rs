@@ -1,6 +1,7 @@
 //! The interposed functions, by subject. To add one: a few lines in the file
 //! of its subject, in the form of its neighbours.
 
+mod connect;
 mod descriptors;
 mod effects;
 mod identity;

@@ -92,7 +92,10 @@ interpose! { unchecked
             return n;
         }
         if let Some(i) = enter() {
-            if request == libc::FIONREAD as c_ulong {
+            if request == libc::FIOASYNC as c_ulong {
+                // A signal tells of what arrives.
+                i.leave_alone(i.seg, fd);
+            } else if request == libc::FIONREAD as c_ulong {
                 i.looks_at_input(fd);
             } else {
                 i.before_call_on(i.seg, fd);

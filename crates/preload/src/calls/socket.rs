@@ -77,28 +77,3 @@ fn or_plain(result: ssize_t, plain: impl FnOnce() -> ssize_t) -> ssize_t {
     }
     result
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::os::fd::AsRawFd;
-
-    #[test]
-    fn no_socket_gets_the_plain_call() {
-        let (from, to) = std::io::pipe().expect("a pipe");
-        let (from, to) = (from.as_raw_fd(), to.as_raw_fd());
-        let mut got = [0_u8; 8];
-        // SAFETY: the buffers are local; libc's calls are the plain ones.
-        unsafe {
-            let n = write(to, b"bytes".as_ptr().cast(), 5, || {
-                libc::write(to, b"bytes".as_ptr().cast(), 5)
-            });
-            assert_eq!(n, 5);
-            let n = read(from, got.as_mut_ptr().cast(), 8, || {
-                libc::read(from, got.as_mut_ptr().cast(), 8)
-            });
-            assert_eq!(n, 5);
-        }
-        assert_eq!(&got[..5], b"bytes");
-    }
-}

@@ -23,7 +23,6 @@ before! { lean_trampoline, any:
     eventfd_read eventfd_write
     process_vm_writev
     aio_cancel aio_cancel64 aio_fsync aio_fsync64 aio_read aio_read64
-    __connect
 }
 
 // A thread of the C library writes to it, by calls that are not seen.

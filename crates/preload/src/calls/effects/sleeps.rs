@@ -18,7 +18,6 @@ effects! {
     waitpid(pid: pid_t, status: *mut c_int, options: c_int) -> pid_t;
     waitid(kind: idtype_t, id: id_t, info: *mut siginfo_t, options: c_int) -> c_int;
     wait4(pid: pid_t, status: *mut c_int, options: c_int, usage: *mut rusage) -> pid_t;
-    connect(fd: c_int, to: *const sockaddr, len: socklen_t) -> c_int;
     pthread_join(thread: pthread_t, value: *mut *mut c_void) -> c_int;
     pthread_cond_wait(cond: *mut pthread_cond_t, lock: *mut pthread_mutex_t) -> c_int;
     pthread_cond_timedwait(cond: *mut pthread_cond_t, lock: *mut pthread_mutex_t, t: *const timespec) -> c_int;

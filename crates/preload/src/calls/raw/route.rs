@@ -42,6 +42,7 @@ pub(super) unsafe fn known(
     let int = unsafe {
         match nr {
             libc::SYS_shutdown => libc::shutdown(fd(a[0]), a[1] as c_int),
+            libc::SYS_connect => libc::connect(fd(a[0]), cmem(a[1]), a[2] as c_uint),
             libc::SYS_close => libc::close(fd(a[0])),
             libc::SYS_close_range => close_range(a[0] as c_uint, a[1] as c_uint, a[2] as c_int),
             libc::SYS_dup => libc::dup(fd(a[0])),

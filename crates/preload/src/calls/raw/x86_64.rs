@@ -4,6 +4,7 @@
 treatments! {
     // Routed to the function of its name here: the engine has a part in it.
     Routed:
+        SYS_connect
         SYS_accept SYS_accept4 SYS_close SYS_close_range SYS_creat SYS_dup SYS_dup2 SYS_dup3
         SYS_epoll_ctl SYS_epoll_pwait SYS_epoll_pwait2
         SYS_epoll_wait SYS_fcntl SYS_getsockopt SYS_ioctl SYS_open SYS_openat SYS_pipe SYS_pipe2
@@ -40,7 +41,7 @@ treatments! {
     Effect:
         SYS_acct SYS_add_key SYS_adjtimex SYS_bind SYS_chmod SYS_chown SYS_chroot
         SYS_clock_adjtime SYS_clock_nanosleep
-        SYS_clock_settime SYS_connect SYS_copy_file_range SYS_delete_module SYS_fallocate
+        SYS_clock_settime  SYS_copy_file_range SYS_delete_module SYS_fallocate
         SYS_fchmod SYS_fchmodat SYS_fchmodat2
         SYS_fchown SYS_fchownat SYS_fdatasync SYS_finit_module SYS_flock SYS_fremovexattr
         SYS_fsconfig SYS_fsetxattr SYS_fsync
