@@ -238,6 +238,12 @@ impl Custody {
         }
     }
 
+    /// Whether the last bytes of `fd` are to be held back.
+    pub fn ends_held_back(&self, fd: i32) -> bool {
+        let last = self.ops().iter().rev().find(|op| op.fd == fd);
+        last.is_some_and(|op| op.more)
+    }
+
     /// The operations of `fd` are not to be held back.
     pub fn forget_more(&mut self, fd: i32) {
         for i in 0..self.n {

@@ -78,7 +78,11 @@ impl Engine {
         }
         // Bytes of a stream that was waited for long, that are many, or that
         // may not be merged go first.
-        let split = mine && kind != OpKind::Sendfile && !self.rule(Rule::Merge);
+        // So do those of which nothing was to be held back, before some of
+        // which the kernel is asked for that.
+        let split = mine
+            && (kind != OpKind::Sendfile && !self.rule(Rule::Merge)
+                || more && !c.ends_held_back(fd));
         let late = c.n != 0 && now.wrapping_sub(seg.since.load(Relaxed)) > self.sweeper.age;
         let crowded = !mine && c.streams as u32 >= seg.round.get() && !seg.explicit.get();
         let no_room =

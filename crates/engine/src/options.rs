@@ -95,6 +95,10 @@ impl Engine {
             return Verdict::Pass;
         }
         if on && may_mark {
+            if state & bits::CORK_VIRTUAL == 0 {
+                // What was sent before the cork is not under it.
+                self.settle(slot, fd, seg.stats, Counter::FlushCall);
+            }
             slot.set(bits::CORK_VIRTUAL);
             return elided(seg, cork::ABOUT.counter);
         }

@@ -123,3 +123,35 @@ fn a_closed_stream_takes_the_earlier_ones_along() {
     expect(&mut pb, b"b");
     expect_end(&mut pb);
 }
+
+/// The kernel holds back what it is asked to, and nothing before that.
+#[test]
+fn nothing_before_a_cork_or_more_is_held_back() {
+    for policy in [Policy::Coalesce, Policy::Batch] {
+        let w = world(policy);
+        let (h, fd, mut peer) = w.stream();
+        h.learn(fd, &mut peer);
+        assert_eq!(h.write(fd, b"sent"), Ok(4));
+        assert_eq!(h.more(fd, b"held"), Ok(4));
+        h.wait(1);
+        expect(&mut peer, b"sent");
+        expect_nothing(&peer);
+        assert_eq!(h.tcp_option(fd, libc::TCP_NODELAY, 1), Ok(0));
+        expect(&mut peer, b"held");
+
+        assert_eq!(h.write(fd, b"sent"), Ok(4));
+        assert_eq!(h.tcp_option(fd, libc::TCP_CORK, 1), Ok(0));
+        assert_eq!(h.write(fd, b"held"), Ok(4));
+        h.wait(1);
+        expect(&mut peer, b"sent");
+        expect_nothing(&peer);
+        // On again, and under the cork: it pushes (tcp(7)).
+        assert_eq!(h.tcp_option(fd, libc::TCP_NODELAY, 1), Ok(0));
+        expect(&mut peer, b"held");
+        assert_eq!(h.write(fd, b"more"), Ok(4));
+        h.wait(1);
+        expect_nothing(&peer);
+        assert_eq!(h.tcp_option(fd, libc::TCP_CORK, 0), Ok(0));
+        expect(&mut peer, b"more");
+    }
+}

@@ -8,7 +8,8 @@
 //!
 //! Why no observer can tell: corking asks the kernel to gather bytes into
 //! full segments, and gathering them here does the same. `getsockopt` answers
-//! from the mark. Before the descriptor is shared in a way that outlives the
+//! from the mark. What was sent before the cork goes out before the mark is
+//! set: it is not under it. Before the descriptor is shared in a way that outlives the
 //! mark (dup, SCM_RIGHTS) the kernel is told.
 
 use super::{About, Rule};

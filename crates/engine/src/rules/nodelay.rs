@@ -21,7 +21,7 @@ pub const ABOUT: About = About {
 pub(crate) fn is_repeated(state: u64) -> bool {
     const BLOCK: u64 =
         bits::CORK_REAL | bits::CORK_VIRTUAL | bits::HELD_BACK | bits::CLOSING | bits::OWNER;
-    state & bits::NODELAY != 0 && state & BLOCK == 0
+    state & bits::KIND == bits::STREAM && state & bits::NODELAY != 0 && state & BLOCK == 0
 }
 
 #[cfg(test)]
@@ -32,7 +32,11 @@ mod tests {
     fn only_a_plain_repetition() {
         assert!(is_repeated(bits::STREAM | bits::NODELAY));
         assert!(!is_repeated(bits::STREAM));
-        assert!(!is_repeated(bits::NODELAY | bits::CORK_REAL));
-        assert!(!is_repeated(bits::NODELAY | bits::HELD_BACK));
+        let on = bits::STREAM | bits::NODELAY;
+        for held in [bits::CORK_REAL, bits::HELD_BACK, crate::slot::owner_bits(0)] {
+            assert!(!is_repeated(on | held));
+        }
+        // Of what is not followed nobody knows what is held back.
+        assert!(!is_repeated(bits::PASS | bits::NODELAY));
     }
 }

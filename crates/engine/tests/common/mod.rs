@@ -89,6 +89,12 @@ impl World {
         let fd = server.into_raw_fd();
         self.engine
             .accepted(listener.as_raw_fd(), fd, libc::SOCK_NONBLOCK);
+        // As a server would, in its epoll set.
+        let event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: 0,
+        };
+        self.engine.registered(-1, fd, event);
         (fd, peer)
     }
 }
