@@ -1,0 +1,48 @@
+//! The kind of a failure: the items that a shrunk scene still needs, and what
+//! came out otherwise.
+
+use super::hunt::special;
+use super::{End, How, Item, Scene};
+
+/// The name of the kind.
+#[must_use]
+pub fn name(scene: &Scene, differs: &[(String, String, String)]) -> String {
+    let mut words: Vec<String> = special(scene).filter_map(word).collect();
+    words.sort();
+    words.dedup();
+    if words.is_empty() {
+        words.push("Write".to_owned());
+    }
+    words.join("+") + ": " + &symptom(differs)
+}
+
+/// What is worst of what differs.
+fn symptom(differs: &[(String, String, String)]) -> String {
+    let find = |f: &dyn Fn(&(String, String, String)) -> Option<String>| differs.iter().find_map(f);
+    find(&|(n, _, e)| (n == "end").then(|| e.clone()))
+        .or_else(|| find(&|(n, _, e)| (n.ends_with("bytes")).then(|| e.clone())))
+        .or_else(|| find(&|(_, _, e)| (e == "stalls").then(|| e.clone())))
+        .or_else(|| find(&|(_, _, e)| (e == "late").then(|| e.clone())))
+        .or_else(|| find(&|(n, _, _)| n.contains("Kept").then(|| "kept".to_owned())))
+        .or_else(|| find(&|(n, _, e)| n.contains("end").then(|| e.clone())))
+        .unwrap_or_else(|| "result".to_owned())
+}
+
+/// An item's word: none for plain writes and ends.
+fn word(item: &Item) -> Option<String> {
+    match item {
+        Item::Write { how: How::Write, .. } | Item::End(End::Return) => None,
+        Item::Write { how, .. } => Some(format!("{how:?}")),
+        Item::Holder { writes } => Some(if *writes { "HolderWrites" } else { "Holder" }.to_owned()),
+        Item::Signal { act, .. } => Some(format!("Signal({act:?})")),
+        other => Some(format!("{other:?}")),
+    }
+}
+
+/// Whether a scene has all the words of a smaller one.
+#[must_use]
+pub fn covers(scene: &Scene, small: &Scene) -> bool {
+    let has: Vec<_> = special(scene).filter_map(word).collect();
+    let needs: Vec<_> = special(small).filter_map(word).collect();
+    !needs.is_empty() && needs.iter().all(|w| has.contains(w))
+}
