@@ -2,8 +2,8 @@
 //! and a value, and both runs of a scene must agree on all.
 
 use super::peer::{self, Seen};
-use super::stage::{CLIENTS, Stage, What, now};
-use super::{Before, End, Item, Scene};
+use super::stage::{CLIENTS, Stage, What};
+use super::{Before, Scene};
 use crate::hung;
 use crate::peer::Ended;
 use anyhow::{Context, Result, bail};
@@ -103,10 +103,9 @@ impl Runner {
     }
 
     fn wait(&self, child: &mut Child, end: Instant) -> String {
-        let heir = |stage: &Stage| {
-            let pid = stage.heir.load(SeqCst) as i32;
-            // SAFETY: signal 0 only asks.
-            pid != 0 && unsafe { libc::kill(pid, 0) } == 0
+        let heir = |stage: &Stage| match stage.heir.load(SeqCst) {
+            u32::MAX => true,
+            pid => self.is_ours(pid),
         };
         let mut status = None;
         loop {
@@ -122,18 +121,33 @@ impl Runner {
                     };
                 }
                 _ if Instant::now() > end => {
-                    let waits = hung::end_family(child.id());
+                    let mut waits = String::new();
+                    if status.is_none() {
+                        waits = hung::end_family(child.id());
+                    }
                     let pid = self.stage.heir.load(SeqCst);
-                    if pid != 0 {
+                    if self.is_ours(pid) {
                         let _ = hung::end_family(pid);
                     }
                     let _ = child.wait();
-                    eprintln_if_asked(&waits);
+                    say_if_asked(&waits);
                     return "hangs".to_owned();
                 }
                 _ => std::thread::sleep(Duration::from_micros(500)),
             }
         }
+    }
+
+    /// Whether a process is an actor of this runner: what the actor says may
+    /// be a number of another namespace, and another's process must not be
+    /// ended.
+    fn is_ours(&self, pid: u32) -> bool {
+        let stage = self.stage.path().to_string_lossy();
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let dead = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        pid > 1
+            && line.split(|b| *b == 0).any(|w| w == stage.as_bytes())
+            && dead.is_ok_and(|s| !s.contains(") Z"))
     }
 
     fn notes(&self, scene: &Scene, seen: &[Seen], facts: &mut Facts) {
@@ -179,11 +193,10 @@ impl Runner {
             };
             facts.insert(format!("client {c} end"), ended.to_owned());
         }
-        let _ = (now(), Item::End(End::Return));
     }
 }
 
-fn eprintln_if_asked(what: &str) {
+fn say_if_asked(what: &str) {
     if std::env::var_os("ESCA_MODEL_HANGS").is_some() {
         eprintln!("{what}");
     }

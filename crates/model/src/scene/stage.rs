@@ -52,7 +52,7 @@ pub struct Stage {
     pub cue: [AtomicU32; CLIENTS],
     /// As said above.
     pub sent: [AtomicU32; CLIENTS],
-    /// A process that goes on when the first has ended.
+    /// A process that goes on when the first has ended; `u32::MAX`: one will.
     pub heir: AtomicU32,
     /// All processes are gone.
     pub gone: AtomicU32,
