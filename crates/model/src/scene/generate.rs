@@ -57,7 +57,7 @@ fn block() -> impl Strategy<Value = Vec<Item>> {
         1 => any::<bool>().prop_map(|writes| vec![Item::Holder { writes }, Item::Child(Child::Fork)]),
         4 => select(CHILDREN).prop_map(|c| vec![Item::Child(c)]),
         3 => select(LEAVES).prop_map(|l| vec![Item::Leave(l)]),
-        2 => (select(&[1024u16, 2048, 4096, 8192][..]), select(ACTS)).prop_map(|(room, act)| vec![Item::Signal { room, act }]),
+        2 => (select(&[2560u16, 4096, 8192][..]), select(ACTS)).prop_map(|(room, act)| vec![Item::Signal { room, act }]),
         1 => select(&[Limit::Timeout, Limit::Signal][..]).prop_map(|l| vec![Item::Fill, Item::Blocking(l)]),
         2 => select(NEWS).prop_map(|n| vec![Item::News(n)]),
     ];

@@ -63,7 +63,9 @@ pub fn differs(plain: &Facts, esca: &Facts) -> Differs {
     let names: std::collections::BTreeSet<_> = plain.keys().chain(esca.keys()).collect();
     let of = |f: &Facts, n: &String| f.get(n).cloned().unwrap_or_else(|| "none".to_owned());
     let all = names.into_iter().map(|n| (n.clone(), of(plain, n), of(esca, n)));
-    all.filter(|(_, a, b)| a != b).collect()
+    // Bytes may leave earlier than on the plain kernel, which holds some back.
+    all.filter(|(_, a, b)| a != b && (a != "late" || b != "prompt"))
+        .collect()
 }
 
 /// Whether a scene fails, and does so again; plain runs must agree.
@@ -83,7 +85,9 @@ fn confirm(runner: &Runner, scene: &Scene, first: Option<Differs>) -> Result<Opt
         }
         let esca = runner.run(scene, true)?;
         for ((name, plain, _), times) in &mut steady {
-            *times += usize::from(esca.get(name).map_or("none", |v| v) != plain);
+            let value = esca.get(name).map_or("none", |v| v);
+            let earlier = plain == "late" && value == "prompt";
+            *times += usize::from(value != plain && !earlier);
         }
         let done = steady.iter().all(|(_, t)| *t >= MUST);
         if steady.is_empty() || done && k > 1 {
@@ -157,9 +161,13 @@ fn one(actor: &Path, plan: &Plan, hunter: u64, begin: Instant, found: &Mutex<Fou
         if differ.is_empty() {
             continue;
         }
-        // What holds all items of a kind that is known is most likely it.
+        // What holds all items of a known kind, in their order, and comes out
+        // as that does, is most likely of that kind.
         let known = |f: &Found| {
-            let mut names = f.kinds.iter().filter(|(_, k)| kinds::covers(&scene, &k.scene));
+            let mut names = f.kinds.iter().filter(|(_, k)| {
+                kinds::covers(&scene, &k.scene)
+                    && kinds::symptom(&differ) == kinds::symptom(&k.differs)
+            });
             names.next().map(|(n, _)| n.clone())
         };
         {

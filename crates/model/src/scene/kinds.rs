@@ -17,7 +17,8 @@ pub fn name(scene: &Scene, differs: &[(String, String, String)]) -> String {
 }
 
 /// What is worst of what differs.
-fn symptom(differs: &[(String, String, String)]) -> String {
+#[must_use]
+pub fn symptom(differs: &[(String, String, String)]) -> String {
     let find = |f: &dyn Fn(&(String, String, String)) -> Option<String>| differs.iter().find_map(f);
     find(&|(n, _, e)| (n == "end").then(|| e.clone()))
         .or_else(|| find(&|(n, _, e)| (n.ends_with("bytes")).then(|| e.clone())))
@@ -39,10 +40,14 @@ fn word(item: &Item) -> Option<String> {
     }
 }
 
-/// Whether a scene has all the words of a smaller one.
+/// Whether a scene has all the items of a smaller one, in their order.
 #[must_use]
 pub fn covers(scene: &Scene, small: &Scene) -> bool {
-    let has: Vec<_> = special(scene).filter_map(word).collect();
-    let needs: Vec<_> = special(small).filter_map(word).collect();
-    !needs.is_empty() && needs.iter().all(|w| has.contains(w))
+    let words = |s: &Scene| -> Vec<String> {
+        let plain = || Some("Write".to_owned());
+        special(s).filter_map(|i| word(i).or_else(plain)).collect()
+    };
+    let mut has = words(scene).into_iter();
+    let needs = words(small);
+    !needs.is_empty() && needs.iter().all(|w| has.any(|h| h == *w))
 }

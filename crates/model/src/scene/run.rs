@@ -156,6 +156,10 @@ impl Runner {
         for n in self.stage.notes() {
             let k = count.entry((n.item, n.what as u8)).or_default();
             *k += 1;
+            // What a stalled client's stream takes is the kernel's to say.
+            if stalled && n.what == What::Wrote {
+                continue;
+            }
             let name = format!("item {} {:?} {k}", n.item, n.what);
             let value = match n.what {
                 What::Result | What::Wrong | What::Kept => n.value.to_string(),
@@ -167,7 +171,6 @@ impl Runner {
                         a.find(|(_, sum)| *sum as i64 >= n.value)
                     });
                     match arrival {
-                        _ if stalled => "-".to_owned(),
                         Some((at, _)) if at.saturating_sub(n.at) > LATE => "late".to_owned(),
                         Some(_) => "prompt".to_owned(),
                         None => "never".to_owned(),
