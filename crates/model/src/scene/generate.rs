@@ -1,7 +1,10 @@
 //! The generator of scenes: few items each, so that one fault does not hide
 //! another, with bytes in custody or left over around them.
 
-use super::{Act, Bad, Before, Bulk, By, Child, Dup, Effect, End, How, Item, Leave, Limit, News, Opt, Policy, Scene};
+use super::{
+    Act, Bad, Before, Bulk, By, Child, Dup, Effect, End, How, Item, Leave, Limit, News, Opt,
+    Policy, Scene,
+};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -78,11 +81,19 @@ fn block() -> impl Strategy<Value = Vec<Item>> {
 }
 
 fn second() -> Item {
-    Item::Write { to: 0, how: How::Second, n: 2 }
+    Item::Write {
+        to: 0,
+        how: How::Second,
+        n: 2,
+    }
 }
 
 fn write() -> impl Strategy<Value = Item> {
-    (prop_oneof![3 => Just(0u8), 1 => Just(1)], 1..40_u16).prop_map(|(to, n)| Item::Write { to, how: How::Write, n })
+    (prop_oneof![3 => Just(0u8), 1 => Just(1)], 1..40_u16).prop_map(|(to, n)| Item::Write {
+        to,
+        how: How::Write,
+        n,
+    })
 }
 
 fn any_write() -> impl Strategy<Value = Item> {
@@ -105,42 +116,140 @@ fn options() -> impl Strategy<Value = Vec<Item>> {
 }
 
 const ENDS: &[End] = &[
-    End::Return, End::Quick, End::RawExit, End::Abort, End::PthreadExit, End::Term, End::Kill,
-    End::Execve, End::Execveat, End::Fexecve, End::NumExecveat, End::Assert,
+    End::Return,
+    End::Quick,
+    End::RawExit,
+    End::Abort,
+    End::PthreadExit,
+    End::Term,
+    End::Kill,
+    End::Execve,
+    End::Execveat,
+    End::Fexecve,
+    End::NumExecveat,
+    End::Assert,
 ];
 const DUPS: &[Dup] = &[Dup::Dup, Dup::Dup2, Dup::Fcntl, Dup::NumDup2, Dup::NumFcntl];
 const BULKS: &[Bulk] = &[
-    Bulk::CloseUnused, Bulk::CloseUnusedAsm, Bulk::DupHigh, Bulk::PipeEmpty, Bulk::ChildHasAll,
+    Bulk::CloseUnused,
+    Bulk::CloseUnusedAsm,
+    Bulk::DupHigh,
+    Bulk::PipeEmpty,
+    Bulk::ChildHasAll,
 ];
 const CHILDREN: &[Child] = &[
-    Child::Fork, Child::UnderFork, Child::NumFork, Child::NumClone, Child::Vfork, Child::CloneVm,
-    Child::System, Child::Popen, Child::Spawn, Child::Daemon, Child::Lock, Child::Worker,
+    Child::Fork,
+    Child::UnderFork,
+    Child::NumFork,
+    Child::NumClone,
+    Child::Vfork,
+    Child::CloneVm,
+    Child::System,
+    Child::Popen,
+    Child::Spawn,
+    Child::Daemon,
+    Child::Lock,
+    Child::Worker,
 ];
 const LEAVES: &[Leave] = &[
-    Leave::Files, Leave::NewUser, Leave::NewPid, Leave::Mount, Leave::Sighand, Leave::CloseRange,
+    Leave::Files,
+    Leave::NewUser,
+    Leave::NewPid,
+    Leave::Mount,
+    Leave::Sighand,
+    Leave::CloseRange,
     Leave::NumCloseRange,
 ];
-const ACTS: &[Act] = &[Act::Write, Act::Select, Act::Fork, Act::Exit, Act::Close, Act::Sendmsg];
+const ACTS: &[Act] = &[
+    Act::Write,
+    Act::Select,
+    Act::Fork,
+    Act::Exit,
+    Act::Close,
+    Act::Sendmsg,
+];
 const NEWS: &[News] = &[News::Spin, News::Sigio, News::Worker, News::Pipe];
 const HOWS: &[How] = &[
-    How::Write, How::UnderWrite, How::Writev, How::Pwritev2, How::Send, How::SendMore, How::Sendto,
-    How::Sendmsg, How::Sendmmsg, How::SendmmsgMore, How::Splice, How::SpliceMore, How::Dprintf,
-    How::VdprintfChk, How::Stdio, How::Dlsym, How::Dlmopen, How::Deepbind, How::NumWrite, How::NumWritev,
-    How::NumPwritev2, How::NumSendto, How::NumSendmsg,
+    How::Write,
+    How::UnderWrite,
+    How::Writev,
+    How::Pwritev2,
+    How::Send,
+    How::SendMore,
+    How::Sendto,
+    How::Sendmsg,
+    How::Sendmmsg,
+    How::SendmmsgMore,
+    How::Splice,
+    How::SpliceMore,
+    How::Dprintf,
+    How::VdprintfChk,
+    How::Stdio,
+    How::Dlsym,
+    How::Dlmopen,
+    How::Deepbind,
+    How::NumWrite,
+    How::NumWritev,
+    How::NumPwritev2,
+    How::NumSendto,
+    How::NumSendmsg,
 ];
 const BADS: &[Bad] = &[
-    Bad::SetsockoptValue, Bad::SetsockoptLength, Bad::GetsockoptValue, Bad::GetsockoptLength,
-    Bad::ReadvPointer, Bad::ReadvHuge, Bad::ReadvNegative, Bad::WritevPointer, Bad::WritevHuge,
-    Bad::WritevNegative, Bad::WritevBase, Bad::SendmsgPointer, Bad::SendmsgIov, Bad::SendmsgControl,
-    Bad::SendmmsgPointer, Bad::SendmmsgIov, Bad::RecvmsgPointer, Bad::SendfileOffset, Bad::SpliceOffset,
-    Bad::EpollEvents, Bad::PollPointer, Bad::SelectPointer, Bad::AcceptLength, Bad::PipePointer,
-    Bad::SocketpairPointer, Bad::Shutdown7, Bad::ConnectUnspec, Bad::FastOpenConnect, Bad::FcntlLock,
-    Bad::IoctlPointer, Bad::NanosleepPointer, Bad::PpollMask, Bad::OpenPointer,
+    Bad::SetsockoptValue,
+    Bad::SetsockoptLength,
+    Bad::GetsockoptValue,
+    Bad::GetsockoptLength,
+    Bad::ReadvPointer,
+    Bad::ReadvHuge,
+    Bad::ReadvNegative,
+    Bad::WritevPointer,
+    Bad::WritevHuge,
+    Bad::WritevNegative,
+    Bad::WritevBase,
+    Bad::SendmsgPointer,
+    Bad::SendmsgIov,
+    Bad::SendmsgControl,
+    Bad::SendmmsgPointer,
+    Bad::SendmmsgIov,
+    Bad::RecvmsgPointer,
+    Bad::SendfileOffset,
+    Bad::SpliceOffset,
+    Bad::EpollEvents,
+    Bad::PollPointer,
+    Bad::SelectPointer,
+    Bad::AcceptLength,
+    Bad::PipePointer,
+    Bad::SocketpairPointer,
+    Bad::Shutdown7,
+    Bad::ConnectUnspec,
+    Bad::FastOpenConnect,
+    Bad::FcntlLock,
+    Bad::IoctlPointer,
+    Bad::NanosleepPointer,
+    Bad::PpollMask,
+    Bad::OpenPointer,
 ];
 const EFFECTS: &[Effect] = &[
-    Effect::WritePipe, Effect::EventfdWrite, Effect::FopenW, Effect::Mkstemp, Effect::ShmOpen,
-    Effect::SemOpen, Effect::Mknod, Effect::Mkfifoat, Effect::BindPath, Effect::Listen, Effect::Tgkill,
-    Effect::Setxattr, Effect::MqSend, Effect::Semtimedop, Effect::Kill, Effect::Rename,
-    Effect::Preadv2Pipe, Effect::RwlockTimed, Effect::Unlink, Effect::Mkdir, Effect::Symlink,
+    Effect::WritePipe,
+    Effect::EventfdWrite,
+    Effect::FopenW,
+    Effect::Mkstemp,
+    Effect::ShmOpen,
+    Effect::SemOpen,
+    Effect::Mknod,
+    Effect::Mkfifoat,
+    Effect::BindPath,
+    Effect::Listen,
+    Effect::Tgkill,
+    Effect::Setxattr,
+    Effect::MqSend,
+    Effect::Semtimedop,
+    Effect::Kill,
+    Effect::Rename,
+    Effect::Preadv2Pipe,
+    Effect::RwlockTimed,
+    Effect::Unlink,
+    Effect::Mkdir,
+    Effect::Symlink,
     Effect::Ftruncate,
 ];

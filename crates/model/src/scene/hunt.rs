@@ -41,7 +41,7 @@ pub struct Kind {
     /// The shortest scene.
     pub scene: Scene,
     /// What differed, in that scene: name, plain, with ESCA.
-    pub differs: Vec<(String, String, String)>,
+    pub differs: Differs,
 }
 
 /// What was found.
@@ -55,14 +55,17 @@ pub struct Found {
     pub once: u64,
 }
 
-type Differs = Vec<(String, String, String)>;
+/// What differs: its name, on the plain kernel, and with ESCA.
+pub type Differs = Vec<(String, String, String)>;
 
 /// Where two runs of a scene differ.
 #[must_use]
 pub fn differs(plain: &Facts, esca: &Facts) -> Differs {
     let names: std::collections::BTreeSet<_> = plain.keys().chain(esca.keys()).collect();
     let of = |f: &Facts, n: &String| f.get(n).cloned().unwrap_or_else(|| "none".to_owned());
-    let all = names.into_iter().map(|n| (n.clone(), of(plain, n), of(esca, n)));
+    let all = names
+        .into_iter()
+        .map(|n| (n.clone(), of(plain, n), of(esca, n)));
     // Bytes may leave earlier than on the plain kernel, which holds some back.
     all.filter(|(_, a, b)| a != b && (a != "late" || b != "prompt"))
         .collect()
@@ -101,7 +104,12 @@ fn confirm(runner: &Runner, scene: &Scene, first: Option<Differs>) -> Result<Opt
 }
 
 /// Takes items out as long as it still fails.
-fn shrink(runner: &Runner, mut scene: Scene, mut differ: Differs, limit: Duration) -> Result<(Scene, Differs)> {
+fn shrink(
+    runner: &Runner,
+    mut scene: Scene,
+    mut differ: Differs,
+    limit: Duration,
+) -> Result<(Scene, Differs)> {
     let end = Instant::now() + limit;
     let mut k = scene.items.len();
     while k > 0 && Instant::now() < end {
@@ -130,13 +138,22 @@ pub fn hunt(actor: &Path, plan: &Plan, findings: Option<&Path>) -> Result<Found>
             })
             .collect();
         let joined = hunters.into_iter().map(|h| h.join());
-        joined.map(|d| d.unwrap_or_else(|_| bail!("a hunter panicked"))).collect()
+        joined
+            .map(|d| d.unwrap_or_else(|_| bail!("a hunter panicked")))
+            .collect()
     });
     done.into_iter().collect::<Result<Vec<()>>>()?;
     Ok(found.into_inner().unwrap_or_else(|e| e.into_inner()))
 }
 
-fn one(actor: &Path, plan: &Plan, hunter: u64, begin: Instant, found: &Mutex<Found>, findings: Option<&Path>) -> Result<()> {
+fn one(
+    actor: &Path,
+    plan: &Plan,
+    hunter: u64,
+    begin: Instant,
+    found: &Mutex<Found>,
+    findings: Option<&Path>,
+) -> Result<()> {
     let lock = || found.lock().unwrap_or_else(|e| e.into_inner());
     let runner = Runner::new(actor);
     let mut rng = [0; 32];
@@ -155,8 +172,12 @@ fn one(actor: &Path, plan: &Plan, hunter: u64, begin: Instant, found: &Mutex<Fou
         };
         let tree = scenes.new_tree(&mut source).map_err(|e| anyhow!("{e}"))?;
         let scene = tree.current();
-        let Ok(plain) = runner.run(&scene, false) else { continue };
-        let Ok(esca) = runner.run(&scene, true) else { continue };
+        let Ok(plain) = runner.run(&scene, false) else {
+            continue;
+        };
+        let Ok(esca) = runner.run(&scene, true) else {
+            continue;
+        };
         let differ = differs(&plain, &esca);
         if differ.is_empty() {
             continue;
@@ -203,7 +224,10 @@ fn one(actor: &Path, plan: &Plan, hunter: u64, begin: Instant, found: &Mutex<Fou
         let n = f.kinds.len();
         drop(f);
         if fresh {
-            println!("[{n} kinds, {number} scenes, {:.0} s] {text}", begin.elapsed().as_secs_f64());
+            println!(
+                "[{n} kinds, {number} scenes, {:.0} s] {text}",
+                begin.elapsed().as_secs_f64()
+            );
             if let Some(dir) = findings {
                 std::fs::create_dir_all(dir)?;
                 std::fs::write(dir.join(format!("{n:02}.txt")), &text)?;
@@ -228,8 +252,10 @@ impl Found {
     #[must_use]
     pub fn table(&self) -> String {
         let mut rows: Vec<_> = self.kinds.iter().collect();
-        rows.sort_by(|a, b| a.1.after.cmp(&b.1.after));
-        let row = |(n, k): (&String, &Kind)| format!("| {n} | {} | {:.0} | {} |\n", k.after, k.seconds, k.times);
+        rows.sort_by_key(|(_, k)| k.after);
+        let row = |(n, k): (&String, &Kind)| {
+            format!("| {n} | {} | {:.0} | {} |\n", k.after, k.seconds, k.times)
+        };
         let head = "| kind | after scenes | seconds | times |\n| --- | --- | --- | --- |\n";
         head.to_owned() + &rows.into_iter().map(row).collect::<String>()
     }
@@ -245,5 +271,8 @@ pub fn replay(actor: &Path, scene: &Scene) -> Result<Option<Differs>> {
 
 /// Items of a scene but for plain ones.
 pub fn special(scene: &Scene) -> impl Iterator<Item = &Item> {
-    scene.items.iter().filter(|i| !matches!(i, Item::Wake | Item::Rest(_) | Item::Spin(_)))
+    scene
+        .items
+        .iter()
+        .filter(|i| !matches!(i, Item::Wake | Item::Rest(_) | Item::Spin(_)))
 }

@@ -19,20 +19,29 @@ pub fn name(scene: &Scene, differs: &[(String, String, String)]) -> String {
 /// What is worst of what differs.
 #[must_use]
 pub fn symptom(differs: &[(String, String, String)]) -> String {
-    let find = |f: &dyn Fn(&(String, String, String)) -> Option<String>| differs.iter().find_map(f);
-    find(&|(n, _, e)| (n == "end").then(|| e.clone()))
-        .or_else(|| find(&|(n, _, e)| (n.ends_with("bytes")).then(|| e.clone())))
-        .or_else(|| find(&|(_, _, e)| (e == "stalls").then(|| e.clone())))
-        .or_else(|| find(&|(_, _, e)| (e == "late").then(|| e.clone())))
-        .or_else(|| find(&|(n, _, _)| n.contains("Kept").then(|| "kept".to_owned())))
-        .or_else(|| find(&|(n, _, e)| n.contains("end").then(|| e.clone())))
-        .unwrap_or_else(|| "result".to_owned())
+    let worst = |(name, _, esca): &(String, String, String)| match esca.as_str() {
+        _ if name == "end" => 0,
+        _ if name.ends_with("bytes") => 1,
+        "stalls" => 2,
+        "late" => 3,
+        _ if name.contains("Kept") => 4,
+        _ if name.ends_with("end") => 5,
+        _ => 6,
+    };
+    match differs.iter().min_by_key(|d| worst(d)) {
+        Some(d) if worst(d) == 4 => "kept".to_owned(),
+        Some(d) if worst(d) < 6 => d.2.clone(),
+        _ => "result".to_owned(),
+    }
 }
 
 /// An item's word: none for plain writes and ends.
 fn word(item: &Item) -> Option<String> {
     match item {
-        Item::Write { how: How::Write, .. } | Item::End(End::Return) => None,
+        Item::Write {
+            how: How::Write, ..
+        }
+        | Item::End(End::Return) => None,
         Item::Write { how, .. } => Some(format!("{how:?}")),
         Item::Holder { writes } => Some(if *writes { "HolderWrites" } else { "Holder" }.to_owned()),
         Item::Signal { act, .. } => Some(format!("Signal({act:?})")),

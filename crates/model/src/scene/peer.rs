@@ -1,14 +1,14 @@
 //! The clients of a scene, threads of the judge: each reads all, at once or
 //! late, and sends what the actor asks for.
 
-use super::stage::{CLIENTS, Stage, now};
 use super::letter;
+use super::stage::{CLIENTS, Stage, now};
 use crate::peer::Ended;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, connect, ipproto, socket_with, sockopt};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
-use std::sync::atomic::Ordering::SeqCst;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::Ordering::SeqCst;
 use std::time::{Duration, Instant};
 
 /// How long a client that stalls reads nothing.
@@ -94,7 +94,9 @@ pub fn play(mut stream: TcpStream, client: usize, stage: &Stage, stalls: bool) -
                 seen.arrivals.push((now(), seen.n));
                 continue;
             }
-            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+            Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                continue;
+            }
             Err(_) => seen.ended = Ended::Reset,
         }
         return seen;

@@ -43,7 +43,10 @@ pub(crate) fn before(actor: &'static Actor) {
     }
     listen(actor, has(Before::Stalled), has(Before::Corked));
     while actor.stage.connected.load(SeqCst) == 0 {
-        let t = rustix::thread::Timespec { tv_sec: 0, tv_nsec: 100_000 };
+        let t = rustix::thread::Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000,
+        };
         let _ = rustix::thread::nanosleep(&t);
     }
     if has(Before::NoStdio) {
@@ -74,8 +77,14 @@ pub(crate) fn before(actor: &'static Actor) {
 }
 
 fn limits(few: bool) {
-    let core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let files = libc::rlimit { rlim_cur: 1024, rlim_max: 1024 };
+    let core = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    let files = libc::rlimit {
+        rlim_cur: 1024,
+        rlim_max: 1024,
+    };
     // SAFETY: locals.
     unsafe {
         libc::setrlimit(libc::RLIMIT_CORE, &raw const core);
@@ -106,7 +115,10 @@ fn listen(actor: &Actor, stalled: bool, corked: bool) {
         libc::listen(fd, 64);
         libc::getsockname(fd, (&raw mut a).cast(), &raw mut n);
         actor.listener.store(fd, SeqCst);
-        actor.stage.port.store(u16::from_be(a.sin_port).into(), SeqCst);
+        actor
+            .stage
+            .port
+            .store(u16::from_be(a.sin_port).into(), SeqCst);
     }
 }
 
@@ -119,14 +131,26 @@ fn no_stdio(actor: &Actor) {
             libc::close(fd);
         }
         for client in [0, 1, 2] {
-            let fd = libc::accept4(lis, null_mut(), null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC);
+            let fd = libc::accept4(
+                lis,
+                null_mut(),
+                null_mut(),
+                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            );
             actor.fds[client].store(fd, SeqCst);
         }
         actor.next.store(3, SeqCst);
         let text = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-        let pages: u64 = text.split(' ').next().and_then(|p| p.parse().ok()).unwrap_or(1 << 20);
+        let pages: u64 = text
+            .split(' ')
+            .next()
+            .and_then(|p| p.parse().ok())
+            .unwrap_or(1 << 20);
         let room = pages * 4096 + (1 << 20);
-        let limit = libc::rlimit { rlim_cur: room, rlim_max: room };
+        let limit = libc::rlimit {
+            rlim_cur: room,
+            rlim_max: room,
+        };
         libc::setrlimit(libc::RLIMIT_AS, &raw const limit);
     }
     wake();
@@ -142,8 +166,15 @@ fn pid1(actor: &Actor) {
         let pid = libc::fork();
         if pid > 0 {
             let mut status = 0;
-            raw::call(libc::SYS_wait4, [pid.into(), (&raw mut status) as i64, 0, 0, 0]);
-            let code = if libc::WIFEXITED(status) { libc::WEXITSTATUS(status) } else { 100 + libc::WTERMSIG(status) };
+            raw::call(
+                libc::SYS_wait4,
+                [pid.into(), (&raw mut status) as i64, 0, 0, 0],
+            );
+            let code = if libc::WIFEXITED(status) {
+                libc::WEXITSTATUS(status)
+            } else {
+                100 + libc::WTERMSIG(status)
+            };
             libc::_exit(code);
         }
         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
@@ -167,7 +198,14 @@ pub(crate) fn replace(actor: &Actor, by: By) {
     let lis = actor.listener.load(SeqCst);
     // The clients are in the queue: no wait is needed.
     // SAFETY: no address is asked for.
-    let new = unsafe { libc::accept4(lis, null_mut(), null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC) };
+    let new = unsafe {
+        libc::accept4(
+            lis,
+            null_mut(),
+            null_mut(),
+            libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+        )
+    };
     actor.fds[0].store(-1, SeqCst);
     actor.fds[next].store(new, SeqCst);
     wake();
@@ -180,9 +218,15 @@ pub(crate) fn replace(actor: &Actor, by: By) {
 /// Descriptors in bulk.
 pub(crate) fn bulk(actor: &Actor, what: Bulk) {
     let used = |fd: i32| {
-        let of = [&actor.listener, &actor.second, &actor.pipe[0], &actor.pipe[1]];
+        let of = [
+            &actor.listener,
+            &actor.second,
+            &actor.pipe[0],
+            &actor.pipe[1],
+        ];
         let high = actor.high.load(SeqCst);
-        actor.fds.iter().chain(of).any(|a| a.load(SeqCst) == fd) || high >= 0 && (high..high + 128).contains(&fd)
+        actor.fds.iter().chain(of).any(|a| a.load(SeqCst) == fd)
+            || high >= 0 && (high..high + 128).contains(&fd)
     };
     match what {
         Bulk::CloseUnused | Bulk::CloseUnusedAsm => {
@@ -201,7 +245,12 @@ pub(crate) fn bulk(actor: &Actor, what: Bulk) {
             let fd = actor.pipe[0].load(SeqCst);
             if fd >= 0 {
                 // SAFETY: one int is stored.
-                unsafe { raw::call(libc::SYS_ioctl, [fd.into(), libc::FIONREAD as i64, (&raw mut n) as i64, 0, 0]) };
+                unsafe {
+                    raw::call(
+                        libc::SYS_ioctl,
+                        [fd.into(), libc::FIONREAD as i64, (&raw mut n) as i64, 0, 0],
+                    )
+                };
                 actor.note(What::Wrong, 0, n.into());
             }
         }
@@ -211,8 +260,14 @@ pub(crate) fn bulk(actor: &Actor, what: Bulk) {
             unsafe {
                 let pid = libc::fork();
                 if pid == 0 {
-                    let has = |fd: i32| raw::call(libc::SYS_fcntl, [fd.into(), libc::F_GETFD.into(), 0, 0, 0]) >= 0;
-                    let gone = if high < 0 { 0 } else { (high..high + 128).filter(|fd| !has(*fd)).count() };
+                    let has = |fd: i32| {
+                        raw::call(libc::SYS_fcntl, [fd.into(), libc::F_GETFD.into(), 0, 0, 0]) >= 0
+                    };
+                    let gone = if high < 0 {
+                        0
+                    } else {
+                        (high..high + 128).filter(|fd| !has(*fd)).count()
+                    };
                     raw::call(libc::SYS_exit_group, [gone as i64, 0, 0, 0, 0]);
                 }
                 let mut status = 0;
@@ -258,14 +313,19 @@ pub(crate) fn leave(actor: &Actor, what: Leave) {
                 r.into()
             }
             Leave::Mount => {
-                let fd = libc::open(c"/proc/self/ns/mnt".as_ptr(), libc::O_RDONLY | libc::O_CLOEXEC);
+                let fd = libc::open(
+                    c"/proc/self/ns/mnt".as_ptr(),
+                    libc::O_RDONLY | libc::O_CLOEXEC,
+                );
                 let r = libc::setns(fd, libc::CLONE_NEWNS);
                 let e = errno();
                 libc::close(fd);
                 *libc::__errno_location() = e;
                 r.into()
             }
-            Leave::Sighand => libc::unshare(libc::CLONE_SIGHAND | libc::CLONE_VM | libc::CLONE_THREAD).into(),
+            Leave::Sighand => {
+                libc::unshare(libc::CLONE_SIGHAND | libc::CLONE_VM | libc::CLONE_THREAD).into()
+            }
             Leave::CloseRange => close_range(3, u32::MAX, UNSHARE).into(),
             Leave::NumCloseRange => libc::syscall(libc::SYS_close_range, 3, u32::MAX, UNSHARE),
         }

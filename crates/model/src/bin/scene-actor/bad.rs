@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 /// One call.
 pub(crate) fn bad(actor: &Actor, which: Bad) {
-    // SAFETY (of the whole): pages without rights, which only the kernel is to
+    // SAFETY: pages without rights, which only the kernel is to
     // look at; everything else is local and lives through its call.
     let r = unsafe { call(actor, which) };
     actor.result(r);
@@ -24,7 +24,10 @@ unsafe fn call(actor: &Actor, which: Bad) -> i64 {
         libc::pipe2(p.as_mut_ptr(), libc::O_CLOEXEC | libc::O_NONBLOCK);
         let s = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0);
         let mut byte = 0_u8;
-        let one = libc::iovec { iov_base: (&raw mut byte).cast(), iov_len: 1 };
+        let one = libc::iovec {
+            iov_base: (&raw mut byte).cast(),
+            iov_len: 1,
+        };
         let two = [one, one];
         let mut m: libc::msghdr = zeroed();
         let mut v = 0_i32;
@@ -32,12 +35,16 @@ unsafe fn call(actor: &Actor, which: Bad) -> i64 {
         let level = libc::SOL_SOCKET;
         let r: i64 = match which {
             Bad::SetsockoptValue => libc::setsockopt(s, level, libc::SO_REUSEADDR, none, 4).into(),
-            Bad::SetsockoptLength => libc::setsockopt(s, libc::IPPROTO_TCP, libc::TCP_NODELAY, at, u32::MAX).into(),
+            Bad::SetsockoptLength => {
+                libc::setsockopt(s, libc::IPPROTO_TCP, libc::TCP_NODELAY, at, u32::MAX).into()
+            }
             Bad::GetsockoptValue => {
                 let mut n = 4;
                 libc::getsockopt(s, level, libc::SO_TYPE, none, &raw mut n).into()
             }
-            Bad::GetsockoptLength => libc::getsockopt(s, level, libc::SO_TYPE, at, none.cast()).into(),
+            Bad::GetsockoptLength => {
+                libc::getsockopt(s, level, libc::SO_TYPE, at, none.cast()).into()
+            }
             Bad::ReadvPointer => libc::readv(p[0], none.cast(), 2) as i64,
             Bad::ReadvHuge => libc::readv(p[0], two.as_ptr(), i32::MAX) as i64,
             Bad::ReadvNegative => libc::readv(p[0], two.as_ptr(), -1) as i64,
@@ -45,7 +52,10 @@ unsafe fn call(actor: &Actor, which: Bad) -> i64 {
             Bad::WritevHuge => libc::writev(p[1], two.as_ptr(), i32::MAX) as i64,
             Bad::WritevNegative => libc::writev(p[1], two.as_ptr(), -1) as i64,
             Bad::WritevBase => {
-                let v = libc::iovec { iov_base: none, iov_len: 8 };
+                let v = libc::iovec {
+                    iov_base: none,
+                    iov_len: 8,
+                };
                 libc::writev(s, &raw const v, 1) as i64
             }
             Bad::SendmsgPointer => libc::sendmsg(s, none.cast(), 0) as i64,
@@ -68,10 +78,14 @@ unsafe fn call(actor: &Actor, which: Bad) -> i64 {
             Bad::SpliceOffset => libc::splice(p[0], none.cast(), s, null_mut(), 4, 0) as i64,
             Bad::EpollEvents => libc::epoll_wait(-1, none.cast(), 1, 0).into(),
             Bad::PollPointer => libc::poll(none.cast(), 1, 0).into(),
-            Bad::SelectPointer => libc::select(4, none.cast(), null_mut(), null_mut(), null_mut()).into(),
+            Bad::SelectPointer => {
+                libc::select(4, none.cast(), null_mut(), null_mut(), null_mut()).into()
+            }
             Bad::AcceptLength => libc::accept4(s, none.cast(), none.cast(), 0).into(),
             Bad::PipePointer => libc::pipe2(none.cast(), 0).into(),
-            Bad::SocketpairPointer => libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, none.cast()).into(),
+            Bad::SocketpairPointer => {
+                libc::socketpair(libc::AF_UNIX, libc::SOCK_STREAM, 0, none.cast()).into()
+            }
             Bad::Shutdown7 => libc::shutdown(actor.fd(0), 7).into(),
             Bad::ConnectUnspec => unspec(actor),
             Bad::FastOpenConnect => fast_open(),
@@ -104,7 +118,11 @@ unsafe fn unspec(actor: &Actor) -> i64 {
 unsafe fn fast_open() -> i64 {
     // SAFETY: a local address, and buffers with their lengths.
     unsafe {
-        let s = libc::socket(libc::AF_INET, libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC, 0);
+        let s = libc::socket(
+            libc::AF_INET,
+            libc::SOCK_STREAM | libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            0,
+        );
         crate::set(s, libc::TCP_FASTOPEN_CONNECT, 1);
         let mut a: libc::sockaddr_in = zeroed();
         a.sin_family = libc::AF_INET as u16;

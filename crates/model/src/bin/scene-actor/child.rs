@@ -19,7 +19,10 @@ static HELD: AtomicBool = AtomicBool::new(false);
 
 /// Waits for the threads.
 pub(crate) fn join() {
-    let all: Vec<_> = THREADS.lock().map(|mut t| t.drain(..).collect()).unwrap_or_default();
+    let all: Vec<_> = THREADS
+        .lock()
+        .map(|mut t| t.drain(..).collect())
+        .unwrap_or_default();
     for t in all {
         let _ = t.join();
     }
@@ -64,14 +67,17 @@ pub(crate) fn holder(actor: &'static Actor, writes: bool) {
 
 /// A child, and its end.
 pub(crate) fn child(actor: &Actor, which: Child) {
-    // SAFETY (of the whole): children make few calls and end; the stack of the
+    // SAFETY: children make few calls and end; the stack of the
     // clone is as large as it says and outlives the child.
     unsafe {
         match which {
             Child::Fork => waited(actor, libc::fork()),
             Child::UnderFork => waited(actor, _Fork()),
             Child::NumFork => waited(actor, libc::syscall(libc::SYS_fork) as i32),
-            Child::NumClone => waited(actor, libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32),
+            Child::NumClone => waited(
+                actor,
+                libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) as i32,
+            ),
             Child::Vfork => {
                 let flags = libc::CLONE_VM | libc::CLONE_VFORK;
                 let _ = flags;
@@ -86,7 +92,14 @@ pub(crate) fn child(actor: &Actor, which: Child) {
             Child::Spawn => {
                 let mut pid = 0;
                 let args = [c"/bin/true".as_ptr().cast_mut(), null_mut()];
-                let r = libc::posix_spawn(&raw mut pid, args[0], null(), null(), args.as_ptr(), environ);
+                let r = libc::posix_spawn(
+                    &raw mut pid,
+                    args[0],
+                    null(),
+                    null(),
+                    args.as_ptr(),
+                    environ,
+                );
                 libc::waitpid(pid, null_mut(), 0);
                 actor.result(r.into());
             }
@@ -190,5 +203,8 @@ fn outer_pid() -> u32 {
     // SAFETY: a name that ends with a zero, and room of this length.
     let n = unsafe { raw::call(libc::SYS_readlink, [path, to, 16, 0, 0]) };
     let digits = text.get(..n.max(0) as usize).unwrap_or(&[]);
-    std::str::from_utf8(digits).ok().and_then(|t| t.parse().ok()).unwrap_or(0)
+    std::str::from_utf8(digits)
+        .ok()
+        .and_then(|t| t.parse().ok())
+        .unwrap_or(0)
 }

@@ -16,13 +16,14 @@ unsafe extern "C" {
 
 /// One call, and what the kernel has after it.
 pub(crate) fn effect(actor: &Actor, which: Effect) {
-    // SAFETY (of the whole): names that end with a zero, locals that live
+    // SAFETY: names that end with a zero, locals that live
     // through their calls.
     let r = unsafe { call(which) };
     actor.result(i64::from(r >= 0));
     for client in 0..2 {
         let promised = actor.stage.promised[client].load(SeqCst);
-        if actor.fd(client) >= 0 && !actor.stalled()
+        if actor.fd(client) >= 0
+            && !actor.stalled()
             && let Some(taken) = raw::taken(actor.fd(client))
         {
             actor.note(What::Kept, client, promised as i64 - taken as i64);
@@ -59,7 +60,8 @@ unsafe fn call(which: Effect) -> i64 {
                 libc::mkstemp(name.as_mut_ptr().cast()).into()
             }
             Effect::ShmOpen => {
-                let r = libc::shm_open(c"/esca-scene".as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o600);
+                let r =
+                    libc::shm_open(c"/esca-scene".as_ptr(), libc::O_CREAT | libc::O_RDWR, 0o600);
                 away(c"/dev/shm/esca-scene");
                 r.into()
             }
@@ -101,14 +103,27 @@ unsafe fn call(which: Effect) -> i64 {
             }
             Effect::MqSend => {
                 let name = c"/esca-scene".as_ptr();
-                let q = raw::call(libc::SYS_mq_open, [name.add(1) as i64, (libc::O_CREAT | libc::O_RDWR).into(), 0o600, 0, 0]);
+                let q = raw::call(
+                    libc::SYS_mq_open,
+                    [
+                        name.add(1) as i64,
+                        (libc::O_CREAT | libc::O_RDWR).into(),
+                        0o600,
+                        0,
+                        0,
+                    ],
+                );
                 let r = libc::mq_send(q as i32, c"x".as_ptr(), 1, 0);
                 raw::call(libc::SYS_mq_unlink, [name.add(1) as i64, 0, 0, 0, 0]);
                 r.into()
             }
             Effect::Semtimedop => {
                 let id = raw::call(libc::SYS_semget, [0, 1, 0o600, 0, 0]) as i32;
-                let mut op = libc::sembuf { sem_num: 0, sem_op: 1, sem_flg: 0 };
+                let mut op = libc::sembuf {
+                    sem_num: 0,
+                    sem_op: 1,
+                    sem_flg: 0,
+                };
                 let r = semtimedop(id, &raw mut op, 1, null());
                 raw::call(libc::SYS_semctl, [id.into(), 0, 0, 0, 0]);
                 r.into()
@@ -116,15 +131,24 @@ unsafe fn call(which: Effect) -> i64 {
             Effect::Preadv2Pipe => {
                 let mut p = [0; 2];
                 raw::call(libc::SYS_pipe2, [p.as_mut_ptr() as i64, 0, 0, 0, 0]);
-                raw::call(libc::SYS_write, [p[1].into(), c"x".as_ptr() as i64, 1, 0, 0]);
+                raw::call(
+                    libc::SYS_write,
+                    [p[1].into(), c"x".as_ptr() as i64, 1, 0, 0],
+                );
                 let mut b = 0_u8;
-                let v = libc::iovec { iov_base: (&raw mut b).cast(), iov_len: 1 };
+                let v = libc::iovec {
+                    iov_base: (&raw mut b).cast(),
+                    iov_len: 1,
+                };
                 libc::preadv2(p[0], &raw const v, 1, -1, 0) as i64
             }
             Effect::RwlockTimed => {
                 let mut lock: libc::pthread_rwlock_t = libc::PTHREAD_RWLOCK_INITIALIZER;
                 libc::pthread_rwlock_wrlock(&raw mut lock);
-                let t = libc::timespec { tv_sec: 1, tv_nsec: 0 };
+                let t = libc::timespec {
+                    tv_sec: 1,
+                    tv_nsec: 0,
+                };
                 pthread_rwlock_timedwrlock(&raw mut lock, &raw const t).into()
             }
             Effect::Rename => libc::rename(c"made".as_ptr(), c"made2".as_ptr()).into(),
@@ -132,7 +156,8 @@ unsafe fn call(which: Effect) -> i64 {
             Effect::Mkdir => libc::mkdir(c"dir".as_ptr(), 0o700).into(),
             Effect::Symlink => libc::symlink(c"a".as_ptr(), c"link".as_ptr()).into(),
             Effect::Ftruncate => {
-                let fd = raw::call(libc::SYS_memfd_create, [c"m".as_ptr() as i64, 0, 0, 0, 0]) as i32;
+                let fd =
+                    raw::call(libc::SYS_memfd_create, [c"m".as_ptr() as i64, 0, 0, 0, 0]) as i32;
                 let r = libc::ftruncate(fd, 10);
                 raw::close(fd);
                 let _: *mut u8 = null_mut();

@@ -7,7 +7,13 @@ use std::ptr::{null, null_mut};
 use std::sync::atomic::{AtomicPtr, AtomicU8, Ordering::SeqCst};
 
 unsafe extern "C" {
-    fn execveat(dir: i32, path: *const i8, args: *const *const i8, env: *const *mut i8, flags: i32) -> i32;
+    fn execveat(
+        dir: i32,
+        path: *const i8,
+        args: *const *const i8,
+        env: *const *mut i8,
+        flags: i32,
+    ) -> i32;
     fn fexecve(fd: i32, args: *const *const i8, env: *const *mut i8) -> i32;
     fn pthread_exit(value: *mut libc::c_void) -> !;
     fn __assert_fail(what: *const i8, file: *const i8, line: u32, function: *const i8) -> !;
@@ -16,16 +22,16 @@ unsafe extern "C" {
 
 /// The last end of the scene, or a return.
 pub(crate) fn end(actor: &'static Actor) {
-    let ends = actor.scene.items.iter().filter_map(|i| match i {
+    let ends = actor.scene.items.iter().rev().find_map(|i| match i {
         Item::End(e) => Some(*e),
         _ => None,
     });
     let args = [c"true".as_ptr(), null()];
     let (args, path) = (args.as_ptr(), c"/bin/true".as_ptr());
-    // SAFETY (of the whole): arguments that end with a null; most calls do not
+    // SAFETY: arguments that end with a null; most calls do not
     // come back.
     unsafe {
-        match ends.last().unwrap_or(End::Return) {
+        match ends.unwrap_or(End::Return) {
             End::Return => {}
             End::Quick => libc::_exit(3),
             End::RawExit => _ = libc::syscall(libc::SYS_exit_group, 4),
@@ -50,7 +56,9 @@ pub(crate) fn end(actor: &'static Actor) {
                 write::write(actor, 0, How::Write, 1);
                 fexecve(fd, args, environ);
             }
-            End::NumExecveat => _ = libc::syscall(libc::SYS_execveat, libc::AT_FDCWD, path, args, environ, 0),
+            End::NumExecveat => {
+                _ = libc::syscall(libc::SYS_execveat, libc::AT_FDCWD, path, args, environ, 0)
+            }
             End::Assert => __assert_fail(path, path, 1, path),
         }
     }
@@ -61,10 +69,15 @@ static ACT: AtomicU8 = AtomicU8::new(0);
 
 extern "C" fn handler(_: i32) {
     // SAFETY: stored before the signal, and never freed.
-    let Some(actor) = (unsafe { ACTOR.load(SeqCst).as_ref() }) else { return };
+    let Some(actor) = (unsafe { ACTOR.load(SeqCst).as_ref() }) else {
+        return;
+    };
     let fd = actor.fd(0);
     let text = *b"bye";
-    let mut iov = libc::iovec { iov_base: text.as_ptr().cast_mut().cast(), iov_len: 3 };
+    let mut iov = libc::iovec {
+        iov_base: text.as_ptr().cast_mut().cast(),
+        iov_len: 3,
+    };
     // SAFETY: locals, by calls that are async-signal-safe.
     unsafe {
         match ACT.load(SeqCst) {
@@ -73,7 +86,10 @@ extern "C" fn handler(_: i32) {
                 libc::write(fd, text.as_ptr().cast(), 3);
             }
             1 => {
-                let mut t = libc::timeval { tv_sec: 0, tv_usec: 1000 };
+                let mut t = libc::timeval {
+                    tv_sec: 0,
+                    tv_usec: 1000,
+                };
                 libc::select(0, null_mut(), null_mut(), null_mut(), &raw mut t);
             }
             2 => {
@@ -109,24 +125,27 @@ pub(crate) fn signal(actor: &'static Actor, room: u16, act: Act) {
         let low = at.byte_add(GUARD);
         libc::mprotect(low, size, libc::PROT_READ | libc::PROT_WRITE);
         // The stack is exactly as large as said, above the guard.
-        let stack = libc::stack_t { ss_sp: low, ss_flags: 0, ss_size: frame + usize::from(room) };
+        let stack = libc::stack_t {
+            ss_sp: low,
+            ss_flags: 0,
+            ss_size: frame + usize::from(room),
+        };
         let mut old: libc::stack_t = zeroed();
         libc::sigaltstack(&raw const stack, &raw mut old);
         let mut action: libc::sigaction = zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_ONSTACK;
         libc::sigaction(libc::SIGUSR1, &raw const action, null_mut());
-        if act == Act::Write || act == Act::Sendmsg {
-            // What the handler writes is not what is due: only whether it
-            // comes back counts.
-        }
-        raw::call(libc::SYS_tgkill, [
-            raw::call(libc::SYS_getpid, [0; 5]),
-            raw::call(libc::SYS_gettid, [0; 5]),
-            libc::SIGUSR1.into(),
-            0,
-            0,
-        ]);
+        raw::call(
+            libc::SYS_tgkill,
+            [
+                raw::call(libc::SYS_getpid, [0; 5]),
+                raw::call(libc::SYS_gettid, [0; 5]),
+                libc::SIGUSR1.into(),
+                0,
+                0,
+            ],
+        );
         libc::sigaltstack(&raw const old, null_mut());
     }
     if act == Act::Close {

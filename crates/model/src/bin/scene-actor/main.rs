@@ -15,7 +15,7 @@ use esca_model::scene::stage::{CLIENTS, Note, Stage, What, now};
 use esca_model::scene::{Before, Dup, How, Item, Opt, Scene};
 use esca_suite::shared::Shared;
 use std::ptr::{null, null_mut};
-use std::sync::atomic::{AtomicI32, AtomicUsize, AtomicPtr, Ordering::SeqCst};
+use std::sync::atomic::{AtomicI32, AtomicPtr, AtomicUsize, Ordering::SeqCst};
 
 /// The actor.
 pub(crate) struct Actor {
@@ -40,7 +40,13 @@ impl Actor {
     pub(crate) fn note(&self, what: What, client: usize, value: i64) {
         let item = self.item.load(SeqCst);
         let at = now();
-        self.stage.note(Note { item, what, client, value, at });
+        self.stage.note(Note {
+            item,
+            what,
+            client,
+            value,
+            at,
+        });
     }
 
     /// A result as the kernel gives it.
@@ -56,11 +62,20 @@ impl Actor {
     /// Accepts the next client.
     pub(crate) fn accept(&self, client: usize) {
         let lis = self.listener.load(SeqCst);
-        let mut p = libc::pollfd { fd: lis, events: libc::POLLIN, revents: 0 };
+        let mut p = libc::pollfd {
+            fd: lis,
+            events: libc::POLLIN,
+            revents: 0,
+        };
         // SAFETY: a local, and no address is asked for.
         let fd = unsafe {
             libc::poll(&raw mut p, 1, 1000);
-            libc::accept4(lis, null_mut(), null_mut(), libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC)
+            libc::accept4(
+                lis,
+                null_mut(),
+                null_mut(),
+                libc::SOCK_NONBLOCK | libc::SOCK_CLOEXEC,
+            )
         };
         self.fds[client].store(fd, SeqCst);
     }

@@ -41,7 +41,11 @@ fn read(fd: i32) -> i64 {
 }
 
 fn poll(fd: i32, ms: i32) {
-    let mut p = libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+    let mut p = libc::pollfd {
+        fd,
+        events: libc::POLLIN,
+        revents: 0,
+    };
     // SAFETY: a local.
     unsafe { libc::poll(&raw mut p, 1, ms) };
 }
@@ -88,7 +92,12 @@ pub(crate) fn news(actor: &'static Actor, how: News) {
         }
         _ => {
             // SAFETY: one byte.
-            unsafe { raw::call(libc::SYS_write, [p[1].into(), c"x".as_ptr() as i64, 1, 0, 0]) };
+            unsafe {
+                raw::call(
+                    libc::SYS_write,
+                    [p[1].into(), c"x".as_ptr() as i64, 1, 0, 0],
+                )
+            };
             while read(p[0]) < 0 && now() < end {}
         }
     }
@@ -116,7 +125,10 @@ fn worker(actor: &'static Actor) {
         libc::epoll_ctl(ep, libc::EPOLL_CTL_ADD, fd, &raw mut ev);
         child::thread(move || {
             let own = libc::epoll_create1(libc::EPOLL_CLOEXEC);
-            let mut ev = libc::epoll_event { events: libc::EPOLLIN as u32, u64: 0 };
+            let mut ev = libc::epoll_event {
+                events: libc::EPOLLIN as u32,
+                u64: 0,
+            };
             libc::epoll_ctl(own, libc::EPOLL_CTL_ADD, bell, &raw mut ev);
             loop {
                 if libc::epoll_wait(own, &raw mut ev, 1, 1000) < 1 {
@@ -168,15 +180,30 @@ pub(crate) fn blocking(actor: &Actor, limit: Limit) {
     // SAFETY: locals with their sizes.
     let r = unsafe {
         libc::fcntl(fd, libc::F_SETFL, 0);
-        let t = libc::timeval { tv_sec: 0, tv_usec: 300_000 };
+        let t = libc::timeval {
+            tv_sec: 0,
+            tv_usec: 300_000,
+        };
         match limit {
             Limit::Timeout => {
-                libc::setsockopt(fd, libc::SOL_SOCKET, libc::SO_SNDTIMEO, (&raw const t).cast(), size_of_val(&t) as u32);
+                libc::setsockopt(
+                    fd,
+                    libc::SOL_SOCKET,
+                    libc::SO_SNDTIMEO,
+                    (&raw const t).cast(),
+                    size_of_val(&t) as u32,
+                );
             }
             Limit::Signal => {
                 on(libc::SIGALRM, nothing);
-                let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
-                let it = libc::itimerval { it_interval: zero, it_value: t };
+                let zero = libc::timeval {
+                    tv_sec: 0,
+                    tv_usec: 0,
+                };
+                let it = libc::itimerval {
+                    it_interval: zero,
+                    it_value: t,
+                };
                 raw::call(libc::SYS_setitimer, [0, (&raw const it) as i64, 0, 0, 0]);
             }
         }
@@ -194,14 +221,25 @@ pub(crate) fn in_handler() {
         IO.store(true, SeqCst);
         wake();
     }
-    std::thread::spawn(|| loop {
-        // SAFETY: nothing is passed.
-        unsafe { raw::call(libc::SYS_poll, [0, 0, 1000, 0, 0]) };
+    std::thread::spawn(|| {
+        loop {
+            // SAFETY: nothing is passed.
+            unsafe { raw::call(libc::SYS_poll, [0, 0, 1000, 0, 0]) };
+        }
     });
     on(libc::SIGALRM, first);
-    let zero = libc::timeval { tv_sec: 0, tv_usec: 0 };
-    let soon = libc::timeval { tv_sec: 0, tv_usec: 5000 };
-    let it = libc::itimerval { it_interval: zero, it_value: soon };
+    let zero = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 0,
+    };
+    let soon = libc::timeval {
+        tv_sec: 0,
+        tv_usec: 5000,
+    };
+    let it = libc::itimerval {
+        it_interval: zero,
+        it_value: soon,
+    };
     // SAFETY: memory that is freed where it was allocated.
     unsafe {
         raw::call(libc::SYS_setitimer, [0, (&raw const it) as i64, 0, 0, 0]);

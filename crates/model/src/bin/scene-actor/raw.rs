@@ -28,7 +28,13 @@ pub(crate) fn taken(fd: i32) -> Option<u64> {
     let mut info = [0_u8; 216];
     let mut len = info.len() as u32;
     let (at, len) = ((&raw mut info) as i64, (&raw mut len) as i64);
-    let a = [fd.into(), libc::IPPROTO_TCP.into(), libc::TCP_INFO.into(), at, len];
+    let a = [
+        fd.into(),
+        libc::IPPROTO_TCP.into(),
+        libc::TCP_INFO.into(),
+        at,
+        len,
+    ];
     // SAFETY: room for so much as the length says.
     let r = unsafe { call(libc::SYS_getsockopt, a) };
     let word = |at: usize| u64::from_ne_bytes(info[at..at + 8].try_into().unwrap_or([0; 8]));

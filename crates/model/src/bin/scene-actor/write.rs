@@ -37,19 +37,26 @@ pub(crate) fn write(actor: &Actor, client: usize, how: How, n: usize) -> i64 {
         actor.note(What::Wrote, client, sum as i64);
     }
     if !actor.stalled() {
-        actor.note(What::Result, client, if r < 0 { -i64::from(errno()) } else { r });
+        actor.note(
+            What::Result,
+            client,
+            if r < 0 { -i64::from(errno()) } else { r },
+        );
     }
     r
 }
 
 fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i64 {
     let at: *const c_void = bytes.as_ptr().cast();
-    let mut iov = libc::iovec { iov_base: at.cast_mut(), iov_len: n };
+    let mut iov = libc::iovec {
+        iov_base: at.cast_mut(),
+        iov_len: n,
+    };
     // SAFETY: all zero is a message.
     let mut m: libc::mmsghdr = unsafe { zeroed() };
     m.msg_hdr.msg_iov = &raw mut iov;
     m.msg_hdr.msg_iovlen = 1;
-    // SAFETY (of each call): bytes, vector and messages live through it, with
+    // SAFETY: bytes, vector and messages live through it, with
     // the lengths given; a zero follows the bytes for the formats.
     unsafe {
         match how {
@@ -66,7 +73,11 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
             How::Sendto => libc::sendto(fd, at, n, 0, null_mut(), 0) as i64,
             How::Sendmsg => libc::sendmsg(fd, &raw const m.msg_hdr, 0) as i64,
             How::Sendmmsg | How::SendmmsgMore => {
-                let more = if how == How::SendmmsgMore { libc::MSG_MORE } else { 0 };
+                let more = if how == How::SendmmsgMore {
+                    libc::MSG_MORE
+                } else {
+                    0
+                };
                 let r = libc::sendmmsg(fd, &raw mut m, 1, more);
                 if r < 1 { r.into() } else { m.msg_len.into() }
             }
@@ -74,8 +85,19 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
                 let mut p = [0; 2];
                 libc::pipe2(p.as_mut_ptr(), libc::O_CLOEXEC);
                 crate::raw::call(libc::SYS_write, [p[1].into(), at as i64, n as i64, 0, 0]);
-                let more = if how == How::SpliceMore { libc::SPLICE_F_MORE } else { 0 };
-                let r = libc::splice(p[0], null_mut(), fd, null_mut(), n, more | libc::SPLICE_F_NONBLOCK);
+                let more = if how == How::SpliceMore {
+                    libc::SPLICE_F_MORE
+                } else {
+                    0
+                };
+                let r = libc::splice(
+                    p[0],
+                    null_mut(),
+                    fd,
+                    null_mut(),
+                    n,
+                    more | libc::SPLICE_F_NONBLOCK,
+                );
                 let e = errno();
                 crate::raw::close(p[0]);
                 crate::raw::close(p[1]);
@@ -88,7 +110,12 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
             }
             How::VdprintfChk => {
                 bytes[n] = 0;
-                let mut none = VaList { gp: 48, fp: 304, overflow: null_mut(), save: null_mut() };
+                let mut none = VaList {
+                    gp: 48,
+                    fp: 304,
+                    overflow: null_mut(),
+                    save: null_mut(),
+                };
                 __vdprintf_chk(fd, 1, bytes.as_ptr().cast(), &raw mut none).into()
             }
             How::Stdio => {
@@ -107,7 +134,11 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
                 } else {
                     dlmopen(-1, c"libc.so.6".as_ptr(), libc::RTLD_NOW)
                 };
-                let f = if lib.is_null() { null_mut() } else { libc::dlsym(lib, c"write".as_ptr()) };
+                let f = if lib.is_null() {
+                    null_mut()
+                } else {
+                    libc::dlsym(lib, c"write".as_ptr())
+                };
                 if f.is_null() {
                     return 0;
                 }
@@ -117,7 +148,11 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
             How::Deepbind => {
                 let Some(path) = plugin() else { return 0 };
                 let lib = libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_DEEPBIND);
-                let f = if lib.is_null() { null_mut() } else { libc::dlsym(lib, c"plugin_write".as_ptr()) };
+                let f = if lib.is_null() {
+                    null_mut()
+                } else {
+                    libc::dlsym(lib, c"plugin_write".as_ptr())
+                };
                 if f.is_null() {
                     return 0;
                 }
@@ -126,9 +161,15 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
             }
             How::NumWrite => libc::syscall(libc::SYS_write, fd, at, n),
             How::NumWritev => libc::syscall(libc::SYS_writev, fd, &raw const iov, 1_usize),
-            How::NumPwritev2 => {
-                libc::syscall(libc::SYS_pwritev2, fd, &raw const iov, 1_usize, -1_i64, -1_i64, 0)
-            }
+            How::NumPwritev2 => libc::syscall(
+                libc::SYS_pwritev2,
+                fd,
+                &raw const iov,
+                1_usize,
+                -1_i64,
+                -1_i64,
+                0,
+            ),
             How::NumSendto => libc::syscall(libc::SYS_sendto, fd, at, n, 0, 0, 0),
             How::NumSendmsg => libc::syscall(libc::SYS_sendmsg, fd, &raw const m.msg_hdr, 0),
         }
