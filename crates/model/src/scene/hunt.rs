@@ -208,6 +208,20 @@ fn one(
         let (scene, differ) = shrink(&runner, scene, differ, Duration::from_secs(60))?;
         let name = kinds::name(&scene, &differ);
         let mut f = lock();
+        // Shrinking has a limit: what still holds a smaller kind is that one.
+        let same = |a: &Scene, b: &Scene, d: &Differs, e: &Differs| {
+            kinds::covers(a, b) && kinds::symptom(d) == kinds::symptom(e)
+        };
+        let smaller = f
+            .kinds
+            .values_mut()
+            .find(|k| same(&scene, &k.scene, &differ, &k.differs));
+        if let Some(k) = smaller {
+            k.times += 1;
+            continue;
+        }
+        f.kinds
+            .retain(|_, k| !same(&k.scene, &scene, &k.differs, &differ));
         let fresh = !f.kinds.contains_key(&name);
         let kind = f.kinds.entry(name.clone()).or_insert(Kind {
             after: number,

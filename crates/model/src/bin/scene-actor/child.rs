@@ -3,7 +3,7 @@
 use crate::around::{lock, unlock};
 use crate::{Actor, fill, raw, spin, warm, write};
 use esca_model::scene::stage::What;
-use esca_model::scene::{Child, How};
+use esca_model::scene::{Before, Child, How};
 use std::ptr::{null, null_mut};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
@@ -103,6 +103,8 @@ pub(crate) fn child(actor: &Actor, which: Child) {
                 libc::waitpid(pid, null_mut(), 0);
                 actor.result(r.into());
             }
+            // The end of a namespace's first process ends its heir too.
+            Child::Daemon if actor.scene.before(Before::Pid1) => {}
             Child::Daemon => {
                 // An heir is to come.
                 actor.stage.heir.store(u32::MAX, SeqCst);

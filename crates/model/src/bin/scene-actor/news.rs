@@ -3,7 +3,7 @@
 
 use crate::{Actor, child, raw, spin, wake};
 use esca_model::scene::stage::{What, now};
-use esca_model::scene::{Limit, News};
+use esca_model::scene::{Limit, News, letter};
 use std::mem::zeroed;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering::SeqCst};
@@ -176,7 +176,8 @@ pub(crate) fn blocking(actor: &Actor, limit: Limit) {
     if fd < 0 || !actor.stalled() {
         return;
     }
-    let big = vec![b'!'; 100_000];
+    let at = actor.stage.promised[0].load(SeqCst);
+    let big: Vec<u8> = (at..at + 100_000).map(|k| letter(0, k)).collect();
     // SAFETY: locals with their sizes.
     let r = unsafe {
         libc::fcntl(fd, libc::F_SETFL, 0);
@@ -211,8 +212,10 @@ pub(crate) fn blocking(actor: &Actor, limit: Limit) {
         libc::fcntl(fd, libc::F_SETFL, libc::O_NONBLOCK);
         r
     };
-    // What it took of this is not told: the promise does not count it.
-    let _ = r;
+    // How much it took is the kernel's to say; only that it came back counts.
+    if r > 0 {
+        actor.stage.promised[0].fetch_add(r as u64, SeqCst);
+    }
 }
 
 /// The first wait stands in a handler that most likely interrupts malloc.
