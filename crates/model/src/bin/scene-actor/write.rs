@@ -2,7 +2,7 @@
 
 use crate::{Actor, errno};
 use esca_model::scene::stage::What;
-use esca_model::scene::{How, letter};
+use esca_model::scene::{Before, How, letter};
 use std::ffi::c_void;
 use std::mem::zeroed;
 use std::ptr::null_mut;
@@ -52,6 +52,11 @@ fn call(actor: &Actor, fd: i32, bytes: &mut [u8; 3001], n: usize, how: How) -> i
         iov_base: at.cast_mut(),
         iov_len: n,
     };
+    // Memory that is short may not suffice for one more object.
+    let loads = matches!(how, How::Dlmopen | How::Deepbind);
+    if loads && actor.scene.before(Before::NoStdio) {
+        return 0;
+    }
     // SAFETY: all zero is a message.
     let mut m: libc::mmsghdr = unsafe { zeroed() };
     m.msg_hdr.msg_iov = &raw mut iov;
