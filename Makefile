@@ -106,11 +106,14 @@ suites: build
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
 		$(CARGO) run -q -p esca-upstream -- $(SUITES)
 
-# The differential model (docs/testing.md).
+# The differential model (docs/testing.md): programs, then scenes.
 .PHONY: soak
 soak: build     ## random programs with and without ESCA, for SOAK_SECONDS
 	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
 		$(CARGO) run -q -p esca-model -- soak $(SOAK)
+	$(CARGO) build -q -p esca-model --bins --examples
+	ESCA_LIB=$(CURDIR)/target/release/libesca_preload.so \
+		$(CARGO) run -q -p esca-model -- hunt $(HUNT)
 
 # Debian packages: esca (library, tools, pages) and esca-dkms (the module's
 # sources), in target/debian. cargo-deb comes from crates.io where it is missing.

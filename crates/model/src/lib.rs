@@ -11,3 +11,4 @@ pub mod hunt;
 pub mod peer;
 pub mod program;
 pub mod run;
+pub mod scene;

@@ -5,6 +5,7 @@ use clap::{Parser, Subcommand};
 use esca_model::hunt::{Plan, Tally, Until, examine, hunt};
 use esca_model::program::Program;
 use esca_model::run::Runner;
+use esca_model::scene;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -41,6 +42,26 @@ enum Command {
         #[arg(long, default_value = "target/model")]
         failures: PathBuf,
     },
+    /// Runs random scenes for a time; counts what fails by its kind.
+    Hunt {
+        /// For so long.
+        #[arg(long, default_value_t = 600, env = "SOAK_SECONDS")]
+        seconds: u64,
+        /// The seed; a fresh one by default.
+        #[arg(long)]
+        seed: Option<u64>,
+        /// So many at a time.
+        #[arg(long, default_value_t = 10)]
+        jobs: u64,
+        /// Where each kind is written, one file each.
+        #[arg(long)]
+        findings: Option<PathBuf>,
+    },
+    /// Runs the scene of a file, and says what differs.
+    Scene {
+        /// The file.
+        file: PathBuf,
+    },
 }
 
 fn main() -> Result<()> {
@@ -59,6 +80,13 @@ fn main() -> Result<()> {
             jobs,
             failures,
         } => soak(&actor, seconds, seed, jobs, &failures),
+        Command::Hunt {
+            seconds,
+            seed,
+            jobs,
+            findings,
+        } => scenes(&actor, seconds, seed, jobs, findings.as_deref()),
+        Command::Scene { file } => scene(&actor, &file),
     }
 }
 
@@ -111,5 +139,50 @@ fn soak(actor: &Path, seconds: u64, seed: Option<u64>, jobs: u64, failures: &Pat
             failures.display()
         );
     }
+    Ok(())
+}
+
+fn scenes(
+    actor: &Path,
+    seconds: u64,
+    seed: Option<u64>,
+    jobs: u64,
+    findings: Option<&Path>,
+) -> Result<()> {
+    let actor = actor.with_file_name("scene-actor");
+    let clock = std::time::UNIX_EPOCH.elapsed()?.as_nanos() as u64;
+    let seed = seed.unwrap_or(clock);
+    println!("hunt: seed {seed}, {jobs} at a time, {seconds} s");
+    let plan = scene::hunt::Plan {
+        seed,
+        jobs,
+        seconds,
+        scenes: u64::MAX,
+    };
+    let found = scene::hunt::hunt(&actor, &plan, findings)?;
+    println!("{}", found.table());
+    println!(
+        "hunt: {} scenes, {} kinds; {} differed once and not again",
+        found.scenes,
+        found.kinds.len(),
+        found.once
+    );
+    if !found.kinds.is_empty() {
+        bail!("{} kinds of failure", found.kinds.len());
+    }
+    Ok(())
+}
+
+fn scene(actor: &Path, file: &Path) -> Result<()> {
+    let name = file.display();
+    let text = std::fs::read_to_string(file).with_context(|| format!("{name}: cannot be read"))?;
+    let scene = scene::Scene::from_text(&text).map_err(|e| anyhow::anyhow!("{name}: {e}"))?;
+    if let Some(differs) = scene::hunt::replay(&actor.with_file_name("scene-actor"), &scene)? {
+        for (what, plain, esca) in &differs {
+            println!("{what}: plain {plain}, with ESCA {esca}");
+        }
+        bail!("{name}: differs");
+    }
+    println!("{name}: nothing differs");
     Ok(())
 }
