@@ -61,8 +61,8 @@ struct esca_result {
                   * and close), or minus an errno value.
                   *
                   * Fewer bytes than the call returned is no failure: the
-                  * kernel's buffer was full, the rest stays in ESCA's custody
-                  * and follows as the socket becomes writable. A failure also
+                  * kernel took less (the machine is short of socket memory),
+                  * the rest stays with ESCA and follows. A failure also
                   * shows at the next call on the descriptor, in SO_ERROR and
                   * in epoll, as errors of asynchronous sends always do. */
 };
@@ -73,8 +73,8 @@ struct esca_result {
  * has not yet waited for events is otherwise left alone by ESCA.
  *
  * Returns 0, or -1 with errno ENOSYS where the preload library is there and
- * cannot work: a setuid program, no memory, system calls that are filtered,
- * a socket library after it. The program runs all the same, as without ESCA.
+ * cannot work: a setuid program, no memory, a program that filters its own
+ * system calls, a library after it that interposes the calls that send. The program runs all the same, as without ESCA.
  */
 long esca_init(void);
 
