@@ -1,4 +1,5 @@
-//! The border to `glue.c`: its functions as a [`Kernel`], and ours for it.
+//! The border to the C side (`ops.c`, `device.c`): its functions as a [`Kernel`],
+//! and ours for it.
 
 use crate::setup;
 use crate::walk::{Kernel, run};
@@ -6,13 +7,13 @@ use core::ptr::read_volatile;
 use esca_abi::device::Setup;
 use esca_abi::op::Op;
 
-/// What glue.c keeps during a run; opaque here.
+/// What the C side keeps during a run (`struct esca_run`); opaque here.
 #[repr(C)]
 struct Run {
     _private: [u8; 0],
 }
 
-// SAFETY: as declared in glue.c. Each takes whatever numbers the process
+// SAFETY: as declared in glue.h. Each takes whatever numbers the process
 // wrote and checks them as the plain call would.
 unsafe extern "C" {
     fn esca_glue_send(r: *mut Run, fd: i32, ptr: u64, len: u64, flags: u32) -> i64;
@@ -69,7 +70,7 @@ struct Glue {
 impl Kernel for Glue {
     #[inline(always)]
     fn send(&mut self, fd: i32, ptr: u64, len: u64, flags: u32) -> i64 {
-        // SAFETY: run is the one glue.c gave for this run; so below.
+        // SAFETY: run is the one the C side gave for this run; so below.
         unsafe { esca_glue_send(self.run, fd, ptr, len, flags) }
     }
     #[inline(always)]
@@ -139,7 +140,7 @@ impl Kernel for Glue {
 /// Runs the first `n` entries; gives how many got a result.
 ///
 /// # Safety
-/// `table` is a kernel mapping of at least `n` entries, `r` glue.c's state of
+/// `table` is a kernel mapping of at least `n` entries, `r` the C side's state of
 /// this run, `word` the current task's flags.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn esca_rs_run(

@@ -1,6 +1,6 @@
 //! Logic of `esca.ko`: walks a table of operations and has each carried out.
 //!
-//! No kernel type enters here: what needs one is a function of `glue.c`, behind
+//! No kernel type enters here: what needs one is a function of `ops.c`, behind
 //! the [`walk::Kernel`] trait, so the tests run the same walker over a fake
 //! kernel. No allocation, and no path that can panic: the object must not
 //! refer to anything that the kernel does not export (`check.sh`).
