@@ -219,6 +219,14 @@ impl Engine {
         self.flush_some(seg, &mut c, stats, cause, more, |f| f == fd);
     }
 
+    /// What is in custody of `fd` is not to be held back.
+    #[inline]
+    pub(crate) fn forget_more(&self, slot: &Slot, fd: i32) {
+        if let Some(seg) = owner_of(slot.state()).and_then(|id| self.segment(id)) {
+            seg.custody.lock().forget_more(fd);
+        }
+    }
+
     /// Hands over what is in custody of `fd` and has the kernel hold none of it
     /// back, whatever the program said with it or before it.
     #[cold]

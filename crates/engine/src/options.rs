@@ -107,6 +107,8 @@ impl Engine {
                 return elided(seg, cork::ABOUT.counter);
             }
             slot.clear(bits::CORK_VIRTUAL);
+            // It pushes what was asked to be held back, too.
+            self.forget_more(slot, fd);
             if cork::uncork(slot.state()) == cork::Uncork::Nothing {
                 return elided(seg, cork::ABOUT.counter);
             }

@@ -208,9 +208,9 @@ impl Replay {
                 } else {
                     1
                 };
-                e.setsockopt(seg, fd, level, name, Some(value));
+                e.setsockopt(seg, fd, level, name, || Some(value));
                 if c.result == 0 {
-                    e.after_setsockopt(fd, level, name, Some(value));
+                    e.after_setsockopt(fd, level, name, || Some(value));
                 }
             }
             n if is_accept(n) => {
