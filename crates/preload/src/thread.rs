@@ -156,6 +156,17 @@ pub(crate) fn may_bypass(fd: i32) -> bool {
     }
 }
 
+/// Whether this is a vfork child, in its parent's memory.
+pub(crate) fn in_vfork() -> bool {
+    Thread::with(|t| t.vforked.get() != 0 && in_vfork_child(t))
+}
+
+/// The process has memory of its own, though its parent may have called vfork
+/// before it forked.
+pub(crate) fn is_no_vfork_child() {
+    Thread::with(|t| t.vforked.set(0));
+}
+
 /// The engine of the process whose memory this vfork child runs in.
 pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
     let engine = process::engine()?;
@@ -195,8 +206,13 @@ pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
 pub(crate) fn before_vfork() {
     if let Some(inside) = enter() {
         inside.before_spawn(inside.seg.stats());
-        drop(inside);
-        // SAFETY: no arguments.
-        Thread::with(|t| t.vforked.set(unsafe { libc::getpid() }));
     }
+    // Also before there is an engine: a wait of the child must not make it.
+    // Not inside a child, whose own child has the same memory.
+    Thread::with(|t| {
+        if !t.inside.get() && t.vforked.get() == 0 {
+            // SAFETY: no arguments.
+            t.vforked.set(unsafe { libc::getpid() });
+        }
+    });
 }
