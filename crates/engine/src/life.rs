@@ -63,7 +63,7 @@ impl Engine {
     /// After fork, in the parent, also if it failed.
     pub fn after_fork_parent(&self) {
         self.has_forked();
-        self.unpromising.fetch_sub(1, SeqCst);
+        self.resume();
     }
 
     /// A child that has all streams may write to them.
@@ -219,9 +219,11 @@ impl Engine {
         self.sweeper.stop(&self.fork_mark);
     }
 
-    /// After the call of [`Engine::stop_sweeper`].
+    /// After the call of [`Engine::stop_sweeper`]. Nothing to take back in a
+    /// child that a signal handler forked during the call ([`Engine::adopt`]).
     pub fn resume(&self) {
-        self.unpromising.fetch_sub(1, SeqCst);
+        let less = |n: u32| (n & !RETIRED != 0).then(|| n - 1);
+        let _ = self.unpromising.fetch_update(SeqCst, SeqCst, less);
     }
 
     /// The first thread ends and others go on: the kernel then finds the

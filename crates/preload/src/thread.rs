@@ -175,8 +175,9 @@ pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
 
 /// Runs a call that forks: everything goes to the kernel before, and nothing
 /// is promised until it is back. The child needs no hook ([`crate::wiped`]).
-/// `leaves` says that the parent ends inside the call.
-pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
+/// `leaves` says that the parent ends inside the call. `plain` gives 0 in the
+/// child.
+pub(crate) fn forks(leaves: bool, plain: impl FnOnce() -> i32) -> i32 {
     let engine = enter().map(|inside| {
         let stats = inside.seg.stats();
         if leaves {
@@ -188,8 +189,9 @@ pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
     });
     let r = plain();
     match engine {
-        // The child is fresh, and looks after itself.
-        Some(_) if process::engine().is_none() => {}
+        // The child looks after itself; a handler of pthread_atfork may have
+        // had it do so already.
+        Some(_) if r == 0 => {}
         Some(engine) => engine.after_fork_parent(),
         // A signal handler forked that interrupted the library.
         None => {
