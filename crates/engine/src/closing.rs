@@ -30,7 +30,7 @@ impl Engine {
             match self.residues.detach(side, id) {
                 // The sweeper closes its own descriptor once all is out.
                 Some(true) => return self.sweeper.kick(),
-                Some(false) if self.sweeper.ensure(|| self.sweeping()) => {
+                Some(false) if self.sweeper.ensure(&self.fork_mark, || self.sweeping()) => {
                     self.sweeper.kick();
                     self.residues.await_round(seen);
                 }

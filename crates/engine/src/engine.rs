@@ -230,6 +230,7 @@ impl Engine {
     /// Gives the calling thread a segment, or `None` when there are too many
     /// threads or no memory: such a thread goes straight through.
     pub fn enter_thread(&self) -> Option<&Segment> {
+        let _quiet = sys::thread::Quiet::new();
         let _g = self.registry.lock();
         for seg in self.segments() {
             if !seg.taken.swap(true, Acquire) {
@@ -403,7 +404,7 @@ impl Engine {
 impl Drop for Engine {
     fn drop(&mut self) {
         self.flush_everything(&stats::Slot::new(), Counter::FlushLife);
-        self.sweeper.stop();
+        self.sweeper.stop(&self.fork_mark);
         self.residues.close();
         for p in self.segments.iter() {
             let seg = p.load(Acquire);

@@ -279,13 +279,6 @@ impl Engine {
         }
     }
 
-    /// Hands over the custody of every thread.
-    pub fn flush_everything(&self, stats: &stats::Slot, cause: Cause) {
-        for seg in self.segments() {
-            self.flush(seg, stats, cause);
-        }
-    }
-
     /// A thread without a segment is about to use `fd`: custody of other
     /// threads goes first.
     pub fn settle_for_stranger(&self, fd: i32) {

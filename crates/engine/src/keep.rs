@@ -191,12 +191,15 @@ impl Engine {
     fn may_promise(&self) -> bool {
         self.unpromising.load(Relaxed) == 0
             && self.residues.has_room()
-            && (self.sweeper.ensure(|| self.sweeping()) || self.no_sweeper())
+            && (self.sweeper.ensure(&self.fork_mark, || self.sweeping()) || self.no_sweeper())
     }
 
     /// Nobody would bound the time: nothing is kept from now on.
     #[cold]
     fn no_sweeper(&self) -> bool {
+        if !self.fork_mark.is_parent() {
+            return false;
+        }
         self.table.note(if crate::sys::sched::is_real_time() {
             Status::RealTime
         } else {

@@ -1,6 +1,6 @@
 //! The life of the process and of explicit segments: fork, exec, exit.
 
-use crate::engine::Engine;
+use crate::engine::{Cause, Engine};
 use crate::numbers::borrow;
 use crate::operation::{OpKind, SegmentResult};
 use crate::residue::await_other_process;
@@ -11,7 +11,8 @@ use std::sync::atomic::Ordering::*;
 use std::time::Duration;
 
 /// How long a reader that takes nothing may keep the program from running
-/// another one, or from handing a descriptor on.
+/// another one, or from handing a descriptor on; and how long a thread that
+/// holds its custody may.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Nothing is promised any more, ever.
@@ -28,9 +29,23 @@ impl Engine {
     /// about to put something there: with promises ended before, there is none
     /// afterwards.
     fn flush_for_good(&self, stats: &stats::Slot) {
-        for seg in self.segments() {
-            let mut c = seg.custody.lock();
-            self.flush_locked(seg, &mut c, stats, Counter::FlushLife, None);
+        self.flush_threads(stats, Counter::FlushLife, |_| true);
+    }
+
+    /// Hands over the custody of every thread, but does not wait for one for
+    /// ever: a signal handler may have interrupted it inside the library, and
+    /// wait for what the caller does next (a collector that stops the world).
+    /// Such a thread hands over its own as soon as it goes on.
+    pub fn flush_everything(&self, stats: &stats::Slot, cause: Cause) {
+        self.flush_threads(stats, cause, |seg| seg.pending.load(Acquire) != 0);
+    }
+
+    fn flush_threads(&self, stats: &stats::Slot, cause: Cause, which: impl Fn(&Segment) -> bool) {
+        let mut clock = None;
+        for seg in self.segments().filter(|seg| which(seg)) {
+            if let Some(mut c) = seg.custody.lock_within(&mut clock, PATIENCE) {
+                self.flush_locked(seg, &mut c, stats, cause, None);
+            }
         }
     }
 
@@ -48,7 +63,7 @@ impl Engine {
     /// After fork, in the parent, also if it failed.
     pub fn after_fork_parent(&self) {
         self.has_forked();
-        self.unpromising.fetch_sub(1, SeqCst);
+        self.resume();
     }
 
     /// A child that has all streams may write to them.
@@ -135,11 +150,13 @@ impl Engine {
         if self.residues.count() == 0 || !self.residues.enlarge_and_drain(side) {
             return;
         }
-        if self.sweeper.ensure(|| self.sweeping()) {
-            self.sweeper.request_hand_off();
-        } else {
-            self.wait_for_residues(|_| true);
+        // Another thread may stop it between the two.
+        while self.sweeper.ensure(&self.fork_mark, || self.sweeping()) {
+            if self.sweeper.request_hand_off(&self.fork_mark) {
+                return;
+            }
         }
+        self.wait_for_residues(|_| true);
     }
 
     /// Waits for what was promised on the descriptors that `which` names, but
@@ -190,7 +207,7 @@ impl Engine {
         self.retire();
         self.flush_for_good(stats);
         self.hand_off();
-        self.sweeper.stop();
+        self.sweeper.stop(&self.fork_mark);
     }
 
     /// Before a call for which the process must have one thread, or that
@@ -199,12 +216,14 @@ impl Engine {
     pub fn stop_sweeper(&self, stats: &stats::Slot) {
         self.unpromising.fetch_add(1, SeqCst);
         self.flush_for_good(stats);
-        self.sweeper.stop();
+        self.sweeper.stop(&self.fork_mark);
     }
 
-    /// After the call of [`Engine::stop_sweeper`].
+    /// After the call of [`Engine::stop_sweeper`]. Nothing to take back in a
+    /// child that a signal handler forked during the call ([`Engine::adopt`]).
     pub fn resume(&self) {
-        self.unpromising.fetch_sub(1, SeqCst);
+        let less = |n: u32| (n & !RETIRED != 0).then(|| n - 1);
+        let _ = self.unpromising.fetch_update(SeqCst, SeqCst, less);
     }
 
     /// The first thread ends and others go on: the kernel then finds the

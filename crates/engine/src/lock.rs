@@ -2,9 +2,11 @@
 //! could be interposed, and the same after fork.
 
 use crate::sync::Futex;
+use rustix::time::Timespec;
 use std::cell::UnsafeCell;
 use std::ops::{Deref, DerefMut};
 use std::sync::atomic::Ordering::*;
+use std::time::{Duration, Instant};
 
 const FREE: u32 = 0;
 const HELD: u32 = 1;
@@ -82,6 +84,33 @@ impl<T> Lock<T> {
                 self.held();
                 Guard(self)
             })
+    }
+
+    /// Waits for the lock until `limit` has passed in `clock`, which counts
+    /// from its first use: several locks may share it.
+    #[cold]
+    pub fn lock_within(
+        &self,
+        clock: &mut Option<Instant>,
+        limit: Duration,
+    ) -> Option<Guard<'_, T>> {
+        let step = Timespec {
+            tv_sec: 0,
+            tv_nsec: 10_000_000,
+        };
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return Some(guard);
+            }
+            if clock.get_or_insert_with(Instant::now).elapsed() >= limit {
+                return None;
+            }
+            if self.word.swap(WAITED, Acquire) == FREE {
+                self.held();
+                return Some(Guard(self));
+            }
+            self.word.wait(WAITED, Some(&step));
+        }
     }
 
     #[cold]

@@ -246,7 +246,7 @@ impl Engine {
 
     /// Ends [`Engine::sweep`].
     pub fn stop_sweeping(&self) {
-        self.sweeper.stop();
+        self.sweeper.stop(&self.fork_mark);
     }
 }
 

@@ -12,9 +12,11 @@
 
 use crate::lock::Lock;
 use crate::sync::{AtomicBool, AtomicU32, Futex};
+use crate::sys::fork_mark::ForkMark;
 use crate::sys::sched::is_real_time;
 use crate::sys::table::Program;
-use crate::sys::thread::Block;
+use crate::sys::thread::{Block, Quiet};
+use rustix::time::Timespec;
 use std::ffi::c_void;
 use std::sync::atomic::Ordering::*;
 
@@ -80,8 +82,8 @@ impl Sweeper {
     /// Whether there is a sweeper, started if need be: without one nothing may
     /// be deferred. `job` outlives it.
     #[inline]
-    pub fn ensure(&self, job: impl FnOnce() -> Job) -> bool {
-        matches!(self.state.load(Relaxed), AWAKE | ASLEEP) || self.launch(job())
+    pub fn ensure(&self, mark: &ForkMark, job: impl FnOnce() -> Job) -> bool {
+        matches!(self.state.load(Relaxed), AWAKE | ASLEEP) || self.launch(mark, job())
     }
 
     /// Called after something was put into custody.
@@ -101,7 +103,13 @@ impl Sweeper {
     }
 
     #[cold]
-    fn launch(&self, job: Job) -> bool {
+    fn launch(&self, mark: &ForkMark, job: Job) -> bool {
+        let _quiet = Quiet::new();
+        // A child that a signal handler forked in the middle of the library
+        // gets its own once it has left that.
+        if !mark.is_parent() {
+            return false;
+        }
         let mut thread = self.thread.lock();
         if self.state.load(SeqCst) != NONE {
             return true;
@@ -172,7 +180,12 @@ impl Sweeper {
 
     /// Ends the thread and waits until it is gone; [`Sweeper::ensure`] starts
     /// another one.
-    pub fn stop(&self) {
+    pub fn stop(&self, mark: &ForkMark) {
+        let _quiet = Quiet::new();
+        // Nor is the parent's thread in such a child.
+        if !mark.is_parent() {
+            return;
+        }
         let thread = self.thread.lock();
         if self.state.swap(STOPPING, SeqCst) != NONE {
             self.bell.fetch_add(1, SeqCst);
@@ -187,16 +200,23 @@ impl Sweeper {
     }
 
     /// Has the thread hand over what is left of all streams to a process that
-    /// stays behind, and waits until it has.
-    pub fn request_hand_off(&self) {
-        if !self.is_there() {
-            return;
-        }
+    /// stays behind, and waits until it has; false if it was stopped before.
+    /// No wait for a thread that is another process's: a signal handler forked
+    /// here.
+    pub fn request_hand_off(&self, mark: &ForkMark) -> bool {
+        let step = Timespec {
+            tv_sec: 0,
+            tv_nsec: 10_000_000,
+        };
         self.request.store(HAND_OFF, SeqCst);
         self.kick();
-        while self.request.load(SeqCst) == HAND_OFF {
-            self.request.wait(HAND_OFF, None);
+        while self.request.load(SeqCst) == HAND_OFF && mark.is_parent() {
+            if !self.is_there() {
+                return false;
+            }
+            self.request.wait(HAND_OFF, Some(&step));
         }
+        true
     }
 
     /// Runs `hand_off` if it was asked for (on the thread).

@@ -56,6 +56,7 @@ fn adopt() -> Option<&'static Engine> {
     {
         return engine();
     }
+    thread::is_no_vfork_child();
     // SAFETY: as in engine.
     let Some(engine) = (unsafe { ENGINE.load(Acquire).as_ref() }) else {
         phase.store(DORMANT, Release);
@@ -146,6 +147,9 @@ pub(crate) fn is_declined() -> bool {
 /// Makes the engine, once; false if there is none.
 #[cold]
 pub(crate) fn activate() -> bool {
+    if thread::in_vfork() {
+        return false;
+    }
     let phase = &page().phase;
     if phase
         .compare_exchange(DORMANT, STARTING, AcqRel, Acquire)
@@ -325,6 +329,10 @@ pub(crate) fn at_thread_end(value: *mut libc::c_void) {
 /// that kills, or its threads will no longer share what the library relies on.
 /// The library is gone from here on, in this process and in those it forks.
 pub(crate) fn step_aside() {
+    if thread::in_vfork() {
+        // The child alone; what the library knows is its parent's.
+        return;
+    }
     let phase = &page().phase;
     while phase.load(Acquire) == STARTING {
         // Another thread's first wait.

@@ -156,6 +156,17 @@ pub(crate) fn may_bypass(fd: i32) -> bool {
     }
 }
 
+/// Whether this is a vfork child, in its parent's memory.
+pub(crate) fn in_vfork() -> bool {
+    Thread::with(|t| t.vforked.get() != 0 && in_vfork_child(t))
+}
+
+/// The process has memory of its own, though its parent may have called vfork
+/// before it forked.
+pub(crate) fn is_no_vfork_child() {
+    Thread::with(|t| t.vforked.set(0));
+}
+
 /// The engine of the process whose memory this vfork child runs in.
 pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
     let engine = process::engine()?;
@@ -164,8 +175,9 @@ pub(crate) fn parent_of_vfork() -> Option<&'static Engine> {
 
 /// Runs a call that forks: everything goes to the kernel before, and nothing
 /// is promised until it is back. The child needs no hook ([`crate::wiped`]).
-/// `leaves` says that the parent ends inside the call.
-pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
+/// `leaves` says that the parent ends inside the call. `plain` gives 0 in the
+/// child.
+pub(crate) fn forks(leaves: bool, plain: impl FnOnce() -> i32) -> i32 {
     let engine = enter().map(|inside| {
         let stats = inside.seg.stats();
         if leaves {
@@ -177,8 +189,9 @@ pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
     });
     let r = plain();
     match engine {
-        // The child is fresh, and looks after itself.
-        Some(_) if process::engine().is_none() => {}
+        // The child looks after itself; a handler of pthread_atfork may have
+        // had it do so already.
+        Some(_) if r == 0 => {}
         Some(engine) => engine.after_fork_parent(),
         // A signal handler forked that interrupted the library.
         None => {
@@ -195,8 +208,13 @@ pub(crate) fn forks<R>(leaves: bool, plain: impl FnOnce() -> R) -> R {
 pub(crate) fn before_vfork() {
     if let Some(inside) = enter() {
         inside.before_spawn(inside.seg.stats());
-        drop(inside);
-        // SAFETY: no arguments.
-        Thread::with(|t| t.vforked.set(unsafe { libc::getpid() }));
     }
+    // Also before there is an engine: a wait of the child must not make it.
+    // Not inside a child, whose own child has the same memory.
+    Thread::with(|t| {
+        if !t.inside.get() && t.vforked.get() == 0 {
+            // SAFETY: no arguments.
+            t.vforked.set(unsafe { libc::getpid() });
+        }
+    });
 }

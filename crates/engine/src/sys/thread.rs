@@ -128,6 +128,25 @@ impl Drop for Block {
     }
 }
 
+/// No signal handler runs on the calling thread while this lives: it could
+/// fork, and the child would wait for a thread that only its parent has; or
+/// wait for a thread that waits for this one.
+pub(crate) struct Quiet(u64);
+
+impl Quiet {
+    pub fn new() -> Self {
+        Quiet(if cfg!(loom) { 0 } else { set_mask(u64::MAX) })
+    }
+}
+
+impl Drop for Quiet {
+    fn drop(&mut self) {
+        if !cfg!(loom) {
+            set_mask(self.0);
+        }
+    }
+}
+
 /// Sets the calling thread's signal mask; the one before. Past the C library,
 /// which keeps two signals out of every mask.
 fn set_mask(mask: u64) -> u64 {
