@@ -4,7 +4,7 @@
 
 use crate::process::without_sweeper;
 use crate::real::interpose;
-use libc::{c_int, gid_t, uid_t};
+use libc::{c_char, c_int, c_void, gid_t, uid_t};
 
 macro_rules! identity {
     ($($name:ident($($a:ident: $t:ty),*);)*) => {
@@ -28,6 +28,28 @@ identity! {
     setresgid(real_id: gid_t, effective: gid_t, saved: gid_t);
     setgroups(n: usize, list: *const gid_t);
     setns(fd: c_int, kind: c_int);
+}
+
+interpose! { unchecked
+    fn setfsuid(id: uid_t) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        without_sweeper(false, || unsafe { real(id) })
+    }
+
+    fn setfsgid(id: gid_t) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        without_sweeper(false, || unsafe { real(id) })
+    }
+
+    fn initgroups(user: *const c_char, group: gid_t) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        without_sweeper(false, || unsafe { real(user, group) })
+    }
+
+    fn capset(header: *mut c_void, data: *const c_void) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        without_sweeper(false, || unsafe { real(header, data) })
+    }
 }
 
 interpose! {

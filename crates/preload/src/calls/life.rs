@@ -81,6 +81,7 @@ interpose! {
         acts: *mut posix_spawn_file_actions_t, fd: c_int, new: c_int,
     ) -> c_int, real {
         // The child gets it, whatever its flags say.
+        crate::origin::forget(fd);
         if let Some(i) = enter() {
             i.leave_alone(i.seg, fd);
         }
@@ -156,6 +157,63 @@ interpose! { unchecked
             return plain();
         }
         thread::forks(false, plain)
+    }
+
+    fn __clone(
+        main: CloneMain, stack: *mut c_void, flags: c_int, arg: *mut c_void,
+        ptid: *mut pid_t, tls: *mut c_void, ctid: *mut pid_t,
+    ) -> c_int, real {
+        // SAFETY: the program's own arguments.
+        let plain = || unsafe { real(main, stack, flags, arg, ptid, tls, ctid) };
+        if flags & libc::CLONE_VM != 0 {
+            process::before_raw_clone(flags);
+            return plain();
+        }
+        thread::forks(false, plain)
+    }
+
+    fn _IO_popen(command: *const c_char, mode: *const c_char) -> *mut libc::FILE, real {
+        before_spawn();
+        // SAFETY: the program's own arguments.
+        unsafe { real(command, mode) }
+    }
+
+    fn _IO_proc_open(
+        file: *mut libc::FILE, command: *const c_char, mode: *const c_char,
+    ) -> *mut libc::FILE, real {
+        before_spawn();
+        // SAFETY: the program's own arguments.
+        unsafe { real(file, command, mode) }
+    }
+
+    fn pidfd_spawn(
+        pidfd: *mut c_int, path: *const c_char, acts: *const posix_spawn_file_actions_t,
+        attr: *const posix_spawnattr_t, argv: *const *mut c_char, env: *const *mut c_char,
+    ) -> c_int, real {
+        before_spawn();
+        // SAFETY: the program's own arguments.
+        unsafe { real(pidfd, path, acts, attr, argv, env) }
+    }
+
+    fn pidfd_spawnp(
+        pidfd: *mut c_int, file: *const c_char, acts: *const posix_spawn_file_actions_t,
+        attr: *const posix_spawnattr_t, argv: *const *mut c_char, env: *const *mut c_char,
+    ) -> c_int, real {
+        before_spawn();
+        // SAFETY: the program's own arguments.
+        unsafe { real(pidfd, file, acts, attr, argv, env) }
+    }
+
+    // Closes the terminal, which becomes the descriptors 0 to 2.
+    fn login_tty(fd: c_int) -> c_int, real {
+        for fd in [fd, 0, 1, 2] {
+            crate::origin::forget(fd);
+            if let Some(i) = enter() {
+                i.leave_alone(i.seg, fd);
+            }
+        }
+        // SAFETY: the program's own arguments.
+        unsafe { real(fd) }
     }
 
     // Forks in the C library.

@@ -59,12 +59,10 @@ fn before_passing(fd: c_int, look: impl FnOnce()) {
 /// from now on. Streams carry none.
 #[inline]
 fn passed(fd: c_int, look: impl FnOnce()) {
-    if let Some(i) = enter() {
-        let may = !i.is_stream(fd);
-        drop(i);
-        if may {
-            keeping_errno(look);
-        }
+    // Before the first wait there is no engine, and what was passed is noted.
+    let may = enter().is_none_or(|i| !i.is_stream(fd));
+    if may {
+        keeping_errno(look);
     }
 }
 
@@ -75,6 +73,7 @@ fn keeping_errno(f: impl FnOnce()) {
 }
 
 fn leave_alone(fd: c_int) {
+    crate::origin::forget(fd);
     if let Some(i) = enter() {
         i.leave_alone(i.seg, fd);
     }

@@ -2,7 +2,7 @@
 
 use crate::process;
 use crate::real::interpose;
-use libc::{c_int, pid_t, pthread_attr_t, pthread_t, sched_param};
+use libc::{c_int, c_uint, c_void, pid_t, pthread_attr_t, pthread_t, sched_param};
 
 /// A thread gets `policy`.
 pub(super) fn note(policy: c_int) {
@@ -32,6 +32,19 @@ interpose! {
 }
 
 interpose! { unchecked
+    fn __sched_setscheduler(pid: pid_t, policy: c_int, param: *const sched_param) -> c_int, real {
+        note(policy);
+        // SAFETY: the program's own arguments.
+        unsafe { real(pid, policy, param) }
+    }
+
+    // The policy is in memory that only the kernel may read safely.
+    fn sched_setattr(pid: pid_t, attr: *mut c_void, flags: c_uint) -> c_int, real {
+        process::is_real_time();
+        // SAFETY: the program's own arguments.
+        unsafe { real(pid, attr, flags) }
+    }
+
     fn pthread_attr_setschedpolicy(attr: *mut pthread_attr_t, policy: c_int) -> c_int, real {
         note(policy);
         // SAFETY: the program's own arguments.
