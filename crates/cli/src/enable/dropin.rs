@@ -13,7 +13,7 @@ pub const MARK: &str = "# Written by 'esca enable'; 'esca disable' removes it.";
 /// thread and descriptors, the look at a stream, the flush, what is left at
 /// exit (all in systemd's @system-service).
 const CALLS: &str = "open openat fstat newfstatat mmap munmap mremap mprotect madvise brk futex \
-    clone clone3 rseq set_robust_list sched_getaffinity sched_yield sigaltstack rt_sigaction \
+    clone clone3 rseq set_robust_list sched_getaffinity sched_getscheduler sched_yield tgkill sigaltstack rt_sigaction \
     rt_sigprocmask prctl exit exit_group eventfd2 epoll_create1 epoll_ctl epoll_pwait \
     epoll_pwait2 epoll_wait poll ppoll read write readv writev preadv2 pread64 ioctl fcntl dup \
     dup3 close close_range getsockname getpeername getsockopt setsockopt sendto sendmsg \
