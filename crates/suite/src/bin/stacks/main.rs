@@ -34,7 +34,9 @@ pub struct World {
 extern "C" fn main() -> libc::c_int {
     let args: Vec<String> = std::env::args().collect();
     let [_, state, names @ ..] = args.as_slice() else {
-        return 2;
+        // Which functions it knows how to call.
+        TABLE.iter().for_each(|(name, _)| println!("{name}"));
+        return 0;
     };
     let state = stack::STATES.iter().position(|s| s == state);
     let Some(state) = state else { return 2 };
