@@ -57,7 +57,13 @@ fn programs_come_out_as_on_the_plain_kernel() {
         of.all(|(_, n)| *n > 0)
     };
     assert!(esca(&tally.aggregated), "nothing was aggregated: {tally:?}");
-    assert!(esca(&tally.short), "no flush was short: {tally:?}");
+    // A promise has room in the socket's buffer: only another process that
+    // fills it in the same moment (a forked child) makes a flush short.
+    let sum = |of: &[(Mode, u64)]| of.iter().map(|(_, n)| n).sum::<u64>();
+    assert!(
+        sum(&tally.short) * 1000 <= sum(&tally.aggregated),
+        "flushes were short: {tally:?}"
+    );
 }
 
 #[test]
