@@ -61,7 +61,8 @@ fn descriptors_run_out() {
         slow.whole(60);
         served(&mut slow, 60);
         if let Some(stats) = &nginx.stats {
-            assert!(stats.get(Counter::ResidueBytes) > 0, "no residues");
+            // What the buffers have no room for is not promised.
+            assert_eq!(stats.get(Counter::ResidueBytes), 0, "residues");
         }
         nginx.assert_aggregated();
     }

@@ -67,7 +67,9 @@ pub fn differs(plain: &Facts, esca: &Facts) -> Differs {
         .into_iter()
         .map(|n| (n.clone(), of(plain, n), of(esca, n)));
     // Bytes may leave earlier than on the plain kernel, which holds some back.
-    all.filter(|(_, a, b)| a != b && (a != "late" || b != "prompt"))
+    // All of them may arrive where the program's own race (a number closed by
+    // an instruction, a connection dissolved) loses some on the plain kernel.
+    all.filter(|(_, a, b)| a != b && (a != "late" || b != "prompt") && b != "all bytes")
         .collect()
 }
 
