@@ -2,7 +2,7 @@
 #![allow(missing_docs)]
 
 use esca_model::scene::Scene;
-use esca_model::scene::hunt::{Plan, differs, hunt, replay, report};
+use esca_model::scene::hunt::{Differs, Plan, differs, hunt, replay, report};
 use esca_model::scene::run::Runner;
 use std::path::Path;
 
@@ -11,6 +11,15 @@ const SCENES: u64 = 600;
 
 fn actor() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_scene-actor"))
+}
+
+/// Whether runs differ in nothing but time. A hunt (`esca-model hunt`) tells
+/// of it too; a test does not, on a machine that others use.
+fn is_time(differs: &Differs) -> bool {
+    const TIMES: [&str; 3] = ["prompt", "late", "stalls"];
+    differs
+        .iter()
+        .all(|(_, _, esca)| TIMES.contains(&esca.as_str()))
 }
 
 #[test]
@@ -22,8 +31,11 @@ fn scenes_come_out_as_on_the_plain_kernel() {
         scenes: SCENES,
     };
     let found = hunt(actor(), &plan, None).expect("the runs");
-    let all = found.kinds.iter().map(|(name, kind)| report(name, kind));
-    let all: Vec<_> = all.collect();
+    let all = found
+        .kinds
+        .iter()
+        .filter(|(_, kind)| !is_time(&kind.differs));
+    let all: Vec<_> = all.map(|(name, kind)| report(name, kind)).collect();
     assert!(all.is_empty(), "{}", all.join("\n"));
     assert!(found.scenes > 100, "{} scenes only", found.scenes);
 }
@@ -37,7 +49,8 @@ fn what_failed_once_stays_right() {
         let name = path.display();
         let text = std::fs::read_to_string(&path).expect("a scene");
         let scene = Scene::from_text(&text).unwrap_or_else(|e| panic!("{name}: {e}"));
-        if let Some(differs) = replay(actor(), &scene).expect("a run") {
+        let differs = replay(actor(), &scene).expect("a run");
+        if let Some(differs) = differs.filter(|d| !is_time(d)) {
             wrong.push(format!("{name}: {differs:?}"));
         }
         done += 1;
