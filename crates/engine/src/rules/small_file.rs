@@ -16,7 +16,7 @@ use super::{About, Rule};
 use crate::memory;
 use esca_abi::stats::Counter;
 use rustix::fs::{FileType, fstat};
-use rustix::io::{ReadWriteFlags, preadv2};
+use rustix::io::{Errno, ReadWriteFlags, preadv2};
 use std::io::IoSliceMut;
 
 /// Name and counter.
@@ -64,13 +64,22 @@ pub(crate) unsafe fn fetch(in_fd: i32, offset: *mut i64, room: &mut [u8]) -> Opt
 const HERE: u64 = u64::MAX;
 
 fn read_cached(fd: i32, at: u64, room: &mut [u8]) -> Option<usize> {
-    // A file system without RWF_NOWAIT says EOPNOTSUPP: it may be slow.
+    let fd = crate::numbers::borrow(fd);
     let mut to = [IoSliceMut::new(room)];
-    preadv2(
-        crate::numbers::borrow(fd),
-        &mut to,
-        at,
-        ReadWriteFlags::NOWAIT,
-    )
-    .ok()
+    match preadv2(fd, &mut to, at, ReadWriteFlags::NOWAIT) {
+        Ok(n) => Some(n),
+        // The file system does not know the flag: it may be slow, unless it
+        // keeps its files in memory.
+        Err(Errno::OPNOTSUPP) if is_in_memory(fd) => {
+            preadv2(fd, &mut to, at, ReadWriteFlags::empty()).ok()
+        }
+        Err(_) => None,
+    }
+}
+
+/// Whether a file is in a file system that has no disk (statfs(2)).
+fn is_in_memory(fd: rustix::fd::BorrowedFd<'_>) -> bool {
+    const TMPFS: u32 = 0x0102_1994;
+    const RAMFS: u32 = 0x8584_58f6;
+    rustix::fs::fstatfs(fd).is_ok_and(|s| matches!(s.f_type as u32, TMPFS | RAMFS))
 }
