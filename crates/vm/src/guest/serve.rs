@@ -28,6 +28,7 @@ const NOT_DEFERRED: [i64; 9] = [
     libc::SYS_newfstatat,
     libc::SYS_pread64,
     libc::SYS_preadv2,
+    libc::SYS_fstatfs,
     libc::SYS_close,
     libc::SYS_gettimeofday,
 ];
